@@ -1,0 +1,1 @@
+"""The admission plugin. Empty until it admits."""

@@ -1,0 +1,1 @@
+"""The actuator. Empty until it acts."""

@@ -1,0 +1,1 @@
+"""Recommender service and KEDA external scaler: the loop, its Lease, publishing, gRPC."""

@@ -1,0 +1,73 @@
+"""PowerCappingPolicy: which services are capped, and how (namespaced)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from wattkeeper.api.meta import Condition, LabelSelector, ObjectMeta, Wire
+
+Mode = Literal["Off", "Initial", "Scale"]
+DemandMetric = Literal["Requests", "TokensPerSecond", "PromQL"]
+
+
+class Demand(Wire, frozen=True, kw_only=True):
+    """How many replicas a service's traffic asks for: what is measured over what one replica should carry."""
+
+    metric: Annotated[
+        DemandMetric,
+        Meta(
+            description="Requests: running and waiting as vLLM counts them. TokensPerSecond: generated tokens. "
+            "PromQL: the value of query."
+        ),
+    ] = "Requests"
+    target_per_replica: Annotated[float, Meta(gt=0, description="How much of the metric one replica should carry.")]
+    query: Annotated[str, Meta(description="PromQL that yields one sample; only with metric PromQL.")] = ""
+    stabilization_seconds: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=3600,
+            description="Demand falls only after it was lower for this long (the HPA's scale-down stabilisation, "
+            "applied here so that a cap need not wait for it).",
+        ),
+    ] = 300
+
+
+class PowerCappingPolicySpec(Wire, frozen=True, kw_only=True):
+    """Which services of the namespace are capped, and how."""
+
+    selector: Annotated[LabelSelector, Meta(description="Labels of the Deployments (or LeaderWorkerSets) to cap.")]
+    mode: Annotated[
+        Mode,
+        Meta(description="Off: recommend only. Initial: requests on new pods only. Scale: replica targets are capped."),
+    ] = "Off"
+    priority: Annotated[
+        int, Meta(ge=-1_000_000, le=1_000_000, description="Higher is served first; equals share by demand.")
+    ] = 0
+    min_replicas: Annotated[int, Meta(ge=0, description="The floor: never capped below it.")] = 0
+    max_replicas: Annotated[int, Meta(ge=1)] = 100
+    demand: Demand | None = None
+    watts_per_replica: (
+        Annotated[
+            float,
+            Meta(gt=0, description="What one replica may draw, in watts. Raises the prior until watts are measured."),
+        ]
+        | None
+    ) = None
+
+
+class PowerCappingPolicyStatus(Wire, frozen=True, kw_only=True):
+    """How many services the policy selects, and what is wrong with it."""
+
+    services: int = 0
+    conditions: tuple[Condition, ...] = ()
+
+
+class PowerCappingPolicy(Wire, frozen=True, kw_only=True):
+    """Which services are capped, and how."""
+
+    metadata: ObjectMeta
+    spec: PowerCappingPolicySpec
+    status: PowerCappingPolicyStatus = PowerCappingPolicyStatus()

@@ -1,0 +1,114 @@
+"""What an algorithm sees: one compact picture of services competing for watts, as a structure of arrays.
+
+S services, D domains (budgets). All arrays are read-only. Watts are *guarded*: at upper bounds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wattkeeper.api.readings import Bools, Floats, Ints
+
+MAX_STATE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class History:
+    """The last H ticks, oldest first (H is bounded).
+
+    Attributes:
+        times: float64[H], Unix seconds.
+        demand: float64[H, S], replicas asked for, before stabilisation; NaN unknown.
+        guarded_watts: float64[H, D], guarded sums.
+        meter_watts: float64[H, D], measured; NaN unknown.
+    """
+
+    times: Floats
+    demand: Floats
+    guarded_watts: Floats
+    meter_watts: Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """The picture.
+
+    What N replicas of service s would draw in domain d, at their upper bound, is
+
+        N * active_watts[s, d] / active[s]                       for N <= active[s]
+        active_watts[s, d] + (N - active[s]) * unit_watts[s, d]  above it
+
+    The first line is an expectation (nobody knows yet which replicas will go), the second a worst case (nobody
+    knows yet where new ones will land).
+
+    Attributes:
+        now: Unix seconds.
+        services, domains: names, for reports and for state that is kept by name.
+        limit_watts: float64[D].
+        base_watts: float64[D], guarded watts that no decision here changes: fixed draw, losses, unmanaged pods,
+            reservations, the residual, and the services that nobody may scale.
+        frozen: bool[D], readings are too old for anything in the domain to rise.
+        priority: int64[S], higher is served first.
+        floor, ceiling: int64[S], replica bounds; a proposal outside is clipped.
+        demand: int64[S], replicas that the traffic asks for, stabilised and inside [floor, ceiling]. Where it is
+            unknown, what is committed.
+        wanted: int64[S], at least demand: replicas that may be granted from watts that no demand needs.
+        active: int64[S], replicas that exist and are not terminating.
+        committed: int64[S], replicas that may exist without any new decision: active ones, what the scale
+            target's spec asks for, and what was granted so recently that an autoscaler may still act on it.
+        unit_watts: float64[S, D], the most that one further replica may draw in a domain, 0 where it cannot land.
+        active_watts: float64[S, D], what the active replicas may draw.
+        draining_watts: float64[S, D], what terminating pods may draw until their containers have exited.
+        tokens_per_second: float64[S], served per replica at the measured load, NaN unknown.
+        previous: int64[S], the last plan's grants; -1 for a service that is new.
+        history: the last ticks.
+        state: at most 64 KiB that the algorithm returned last time, b"" at first.
+    """
+
+    now: float
+    services: tuple[str, ...]
+    domains: tuple[str, ...]
+    limit_watts: Floats
+    base_watts: Floats
+    frozen: Bools
+    priority: Ints
+    floor: Ints
+    ceiling: Ints
+    demand: Ints
+    wanted: Ints
+    active: Ints
+    committed: Ints
+    unit_watts: Floats
+    active_watts: Floats
+    draining_watts: Floats
+    tokens_per_second: Floats
+    previous: Ints
+    history: History
+    state: bytes = b""
+
+
+def planned_watts(snapshot: Snapshot, replicas: Ints) -> Floats:
+    """Returns what `replicas` of each service would draw per domain, guarded, once drains have ended: float64[D].
+
+    This is the formula of Snapshot's docstring, plus base_watts.
+    """
+    kept = np.minimum(replicas, snapshot.active)
+    share = np.divide(kept, snapshot.active, out=np.zeros(len(kept)), where=snapshot.active > 0)
+    added = np.maximum(replicas - snapshot.active, 0).astype(np.float64)
+    return snapshot.base_watts + share @ snapshot.active_watts + added @ snapshot.unit_watts
+
+
+def committed_watts(snapshot: Snapshot) -> Floats:
+    """Returns the guarded sum of each domain as it stands: float64[D].
+
+    All that runs, loads or drains, plus every replica that is committed but not there yet, wherever it may land.
+    """
+    missing = np.maximum(snapshot.committed - snapshot.active, 0).astype(np.float64)
+    return (
+        snapshot.base_watts
+        + snapshot.active_watts.sum(axis=0)
+        + snapshot.draining_watts.sum(axis=0)
+        + missing @ snapshot.unit_watts
+    )

@@ -1,0 +1,1 @@
+"""The command line, a command per file; the only room that composes everything."""

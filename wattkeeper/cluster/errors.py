@@ -1,0 +1,48 @@
+"""What can go wrong with a cluster.
+
+ClusterError
+├── UnreachableError     no answer, or a 5xx or 429: worth another try later
+├── ForbiddenError       RBAC refuses: an installation fault, the message names verb and resource
+├── NotFoundError        the object or its CRD is not there
+├── ConflictError        somebody else wrote first
+├── RefusedError         the API server refuses the object; the message names the field
+└── StateCorruptError    persisted state cannot be read whole
+"""
+
+from __future__ import annotations
+
+
+class ClusterError(Exception):
+    """Root of this room's errors."""
+
+
+class UnreachableError(ClusterError):
+    """No answer, or an answer that says to try again later.
+
+    Attributes:
+        retry_after_seconds: what the server asked for, or None.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ForbiddenError(ClusterError):
+    """RBAC refuses."""
+
+
+class NotFoundError(ClusterError):
+    """The object, or the kind itself, is not there."""
+
+
+class ConflictError(ClusterError):
+    """Somebody else wrote first."""
+
+
+class RefusedError(ClusterError):
+    """The API server refuses the object."""
+
+
+class StateCorruptError(ClusterError):
+    """Persisted state cannot be read whole."""

@@ -1,0 +1,138 @@
+"""The one interface to a cluster. The Kubernetes client implements it, and so does the digital twin.
+
+Reading is from memory: a `View` is a complete, current picture or says that it is not. Writing is a handful of verbs
+on Wattkeeper's own kinds, and Leases, Events and state. Nothing else of a cluster can be reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar
+
+from wattkeeper.api.power_budget import PowerBudget
+from wattkeeper.api.power_capping_policy import PowerCappingPolicy
+from wattkeeper.api.power_recommendation import PowerRecommendation
+from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, Node, Pod, ScaledObject
+
+Watched = (
+    Node | Pod | Deployment | LeaderWorkerSet | ScaledObject | PowerBudget | PowerCappingPolicy | PowerRecommendation
+)
+WATCHED: tuple[type[Watched], ...] = (
+    Node,
+    Pod,
+    Deployment,
+    LeaderWorkerSet,
+    ScaledObject,
+    PowerBudget,
+    PowerCappingPolicy,
+    PowerRecommendation,
+)
+OwnKind = PowerBudget | PowerCappingPolicy | PowerRecommendation
+T = TypeVar("T", bound=Watched)
+
+# Called with (old, new): (None, new) for an addition, (old, None) for a deletion.
+ChangeHandler = Callable[[T | None, T | None], None]
+
+
+class View(Protocol):
+    """All watched objects, in memory."""
+
+    def all(self, kind: type[T]) -> Mapping[str, T]:
+        """Returns every object of a kind by UID. The mapping is live and must not be changed."""
+        ...
+
+    def get(self, kind: type[T], namespace: str, name: str) -> T | None:
+        """Returns one object by name ("" as namespace for cluster-scoped kinds)."""
+        ...
+
+    def subscribe(self, kind: type[T], handler: ChangeHandler[T]) -> None:
+        """Calls the handler for everything there is, as additions, and then for every change, in order."""
+        ...
+
+    def synced(self) -> bool:
+        """Says whether every kind was listed completely and its watch is alive."""
+        ...
+
+    def staleness_seconds(self, now: float) -> float:
+        """Returns seconds since the least recently heard watch said anything; inf before the first sync."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EventRecord:
+    """One event about an object.
+
+    Attributes:
+        regarding: the object; its kind is known by its type.
+        type: Normal or Warning.
+        reason: CamelCase, for machines.
+        action: CamelCase, what was done or refused.
+        note: a sentence for people, at most 1,024 characters.
+        dedupe_key: events with the same key are one series: repeated ones raise its count.
+    """
+
+    regarding: Watched
+    type: Literal["Normal", "Warning"]
+    reason: str
+    action: str
+    note: str
+    dedupe_key: str
+
+
+class Cluster(Protocol):
+    """A cluster. Every coroutine raises ClusterError (wattkeeper.cluster.errors), nothing else."""
+
+    @property
+    def view(self) -> View:
+        """What is watched."""
+        ...
+
+    @property
+    def server_minor(self) -> int:
+        """The API server's minor version, such as 36."""
+        ...
+
+    async def start(self) -> None:
+        """Starts watching and returns when the first lists are complete."""
+        ...
+
+    async def stop(self) -> None:
+        """Stops watching and closes connections."""
+        ...
+
+    async def apply(self, wanted: OwnKind) -> None:
+        """Creates the object or brings metadata and spec of the existing one to what is wanted. Status is left."""
+        ...
+
+    async def write_status(self, wanted: OwnKind) -> None:
+        """Replaces an object's status whole. ConflictError never surfaces: it is re-read and written again."""
+        ...
+
+    async def delete(self, gone: OwnKind) -> None:
+        """Deletes this very object (by UID). One that is gone already is a success."""
+        ...
+
+    async def record(self, event: EventRecord) -> None:
+        """Writes an Event (events.k8s.io/v1)."""
+        ...
+
+    async def hold_lease(self, *, namespace: str, name: str, holder: str, duration_seconds: int, now: float) -> bool:
+        """Takes or renews a Lease (coordination.k8s.io/v1). Returns whether this holder has it now."""
+        ...
+
+    async def release_lease(self, *, namespace: str, name: str, holder: str) -> None:
+        """Gives a Lease up if this holder has it, so that the next one need not wait."""
+        ...
+
+    async def read_state(self, *, namespace: str, name: str) -> bytes | None:
+        """Reads what write_state wrote; None if there is nothing.
+
+        Raises:
+            StateCorruptError: something is there and cannot be read whole.
+        """
+        ...
+
+    async def write_state(self, *, namespace: str, name: str, state: bytes) -> None:
+        """Keeps bytes in ConfigMaps `name-0`, `name-1`, ... of at most 512 KiB each, checksummed as a whole."""
+        ...

@@ -1,0 +1,195 @@
+"""Watched objects, slim: only the fields that are read, so that 10,000 pods fit in 100 MB.
+
+Field names are Kubernetes', KEDA's and LeaderWorkerSet's own (msgspec ignores every other field of a payload).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from wattkeeper.api.meta import LabelSelector, ObjectMeta, Wire
+
+
+class NodeStatus(Wire, frozen=True, kw_only=True):
+    """capacity and allocatable, as Kubernetes quantities."""
+
+    capacity: dict[str, str] = {}
+    allocatable: dict[str, str] = {}
+
+
+class Node(Wire, frozen=True, kw_only=True):
+    """A node."""
+
+    metadata: ObjectMeta
+    status: NodeStatus = NodeStatus()
+
+
+class Resources(Wire, frozen=True, kw_only=True):
+    """Requests and limits of a container."""
+
+    requests: dict[str, str | int] = {}
+    limits: dict[str, str | int] = {}
+
+
+class Container(Wire, frozen=True, kw_only=True):
+    """A container of a pod or pod template."""
+
+    name: str = ""
+    resources: Resources = Resources()
+
+
+class NodeSelectorRequirement(Wire, frozen=True, kw_only=True):
+    """One requirement of a node affinity term (operators In, NotIn, Exists, DoesNotExist, Gt, Lt)."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+class NodeSelectorTerm(Wire, frozen=True, kw_only=True):
+    """Requirements that must all hold; the terms of a selector are alternatives."""
+
+    match_expressions: tuple[NodeSelectorRequirement, ...] = ()
+    match_fields: tuple[NodeSelectorRequirement, ...] = ()
+
+
+class RequiredNodeAffinity(Wire, frozen=True, kw_only=True):
+    """requiredDuringSchedulingIgnoredDuringExecution."""
+
+    node_selector_terms: tuple[NodeSelectorTerm, ...] = ()
+
+
+class NodeAffinity(Wire, frozen=True, kw_only=True):
+    """Only what is required: preferences keep no watts away."""
+
+    required_during_scheduling_ignored_during_execution: RequiredNodeAffinity | None = None
+
+
+class Affinity(Wire, frozen=True, kw_only=True):
+    """A pod's affinity."""
+
+    node_affinity: NodeAffinity | None = None
+
+
+class PodSpec(Wire, frozen=True, kw_only=True):
+    """What decides where a pod lands and what it may draw."""
+
+    node_name: str = ""
+    node_selector: dict[str, str] = {}
+    affinity: Affinity | None = None
+    containers: tuple[Container, ...] = ()
+
+
+class PodCondition(Wire, frozen=True, kw_only=True):
+    """A pod's condition."""
+
+    type: str
+    status: str
+    last_transition_time: str | None = None
+
+
+class PodStatus(Wire, frozen=True, kw_only=True):
+    """Phase and conditions."""
+
+    phase: str = "Pending"
+    start_time: str | None = None
+    pod_ip: str = msgspec.field(default="", name="podIP")
+    conditions: tuple[PodCondition, ...] = ()
+
+
+class Pod(Wire, frozen=True, kw_only=True):
+    """A pod."""
+
+    metadata: ObjectMeta
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+
+class PodTemplate(Wire, frozen=True, kw_only=True):
+    """A pod template."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: PodSpec = PodSpec()
+
+
+class DeploymentSpec(Wire, frozen=True, kw_only=True):
+    """A Deployment's spec. Kubernetes reads absent replicas as 1."""
+
+    replicas: int = 1
+    selector: LabelSelector = LabelSelector()
+    template: PodTemplate = PodTemplate()
+
+
+class WorkloadStatus(Wire, frozen=True, kw_only=True):
+    """Replicas as the workload's controller counts them; `replicas` is what the HPA divides by."""
+
+    replicas: int = 0
+    ready_replicas: int = 0
+
+
+class Deployment(Wire, frozen=True, kw_only=True):
+    """A Deployment."""
+
+    metadata: ObjectMeta
+    spec: DeploymentSpec = DeploymentSpec()
+    status: WorkloadStatus = WorkloadStatus()
+
+
+class LeaderWorkerTemplate(Wire, frozen=True, kw_only=True):
+    """A group: a leader and size - 1 workers."""
+
+    size: int = 1
+    leader_template: PodTemplate | None = None
+    worker_template: PodTemplate = PodTemplate()
+
+
+class LeaderWorkerSetSpec(Wire, frozen=True, kw_only=True):
+    """A LeaderWorkerSet's spec."""
+
+    replicas: int = 1
+    leader_worker_template: LeaderWorkerTemplate = LeaderWorkerTemplate()
+
+
+class LeaderWorkerSet(Wire, frozen=True, kw_only=True):
+    """A LeaderWorkerSet: one replica is a group of pods (label leaderworkerset.sigs.k8s.io/name)."""
+
+    metadata: ObjectMeta
+    spec: LeaderWorkerSetSpec = LeaderWorkerSetSpec()
+    status: WorkloadStatus = WorkloadStatus()
+
+
+class ScaledObjectTarget(Wire, frozen=True, kw_only=True):
+    """What a ScaledObject scales; KEDA reads an absent kind as Deployment."""
+
+    name: str = ""
+    kind: str = "Deployment"
+
+
+class Trigger(Wire, frozen=True, kw_only=True):
+    """A trigger. Its metadata is a map of strings by KEDA's contract."""
+
+    type: str = ""
+    name: str = ""
+    metadata: dict[str, str] = {}
+    metric_type: str = ""
+
+
+class ScaledObjectSpec(Wire, frozen=True, kw_only=True):
+    """What Wattkeeper checks of a ScaledObject; `advanced` is read by key."""
+
+    scale_target_ref: ScaledObjectTarget = ScaledObjectTarget()
+    polling_interval: int = 30
+    cooldown_period: int = 300
+    min_replica_count: int = 0
+    max_replica_count: int = 100
+    triggers: tuple[Trigger, ...] = ()
+    advanced: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+
+
+class ScaledObject(Wire, frozen=True, kw_only=True):
+    """KEDA's ScaledObject."""
+
+    metadata: ObjectMeta
+    spec: ScaledObjectSpec = ScaledObjectSpec()

@@ -1,0 +1,1 @@
+"""Readings to snapshot to algorithm to guard to plan, as a synchronous, IO-free step(readings, now)."""

@@ -1,0 +1,96 @@
+"""What one step yields: the guarded plan and all that publishers, metrics and people need to understand it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wattkeeper.api.readings import Bools, Floats, Ints, PodKey, ServiceKey
+from wattkeeper.guard.guarded_plan import GuardedPlan
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceResults:
+    """S services, rows as in the plan.
+
+    Attributes:
+        keys, policies, mode, floor, ceiling, cap_only, claimed_twice: as read.
+        demand: int64[S], replicas asked for, stabilised, inside [floor, ceiling]; -1 unknown.
+        active: int64[S], replicas that exist and are not terminating.
+        replica_watts: float64[S], upper bound of one replica, the highest over the kinds of node it can land on.
+        stale: bool[S], readings are too old for the service to rise.
+        unachievable: bool[S], a domain it lies in cannot be brought inside, or was not in time.
+        enforced: bool[S], an enforcing mode, and no more replicas are active than granted.
+    """
+
+    keys: tuple[ServiceKey, ...]
+    policies: tuple[str, ...]
+    mode: Ints
+    floor: Ints
+    ceiling: Ints
+    cap_only: Bools
+    claimed_twice: Bools
+    demand: Ints
+    active: Ints
+    replica_watts: Floats
+    stale: Bools
+    unachievable: Bools
+    enforced: Bools
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BudgetResults:
+    """D budgets, rows as in the plan.
+
+    Attributes:
+        limit_watts, guarded_watts, expected_watts, residual_watts, over_watts: float64[D].
+        meter_watts: float64[D], NaN unknown.
+        nodes: int64[D], nodes in the domain.
+        rung: int64[D], wattkeeper.api.readings.Rung.
+        unachievable: bool[D].
+        over_since: float64[D], Unix seconds since when the guarded sum is over the limit; NaN while inside.
+    """
+
+    limit_watts: Floats
+    guarded_watts: Floats
+    expected_watts: Floats
+    residual_watts: Floats
+    over_watts: Floats
+    meter_watts: Floats
+    nodes: Ints
+    rung: Ints
+    unachievable: Bools
+    over_since: Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PodViolation:
+    """A pod that has to go while its domain is over budget, or one that draws more than its upper bound.
+
+    Attributes:
+        domain: row of the budget, -1 for a pod over its own bound in a domain that is inside.
+        watts: what it may draw, or what it was measured to draw where that is more.
+    """
+
+    pod: PodKey
+    domain: int
+    watts: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepResult:
+    """One decision.
+
+    Attributes:
+        now: Unix seconds, the step's only reading of the clock.
+        warm: caches and history are warm; until then every grant holds what is there.
+        plan: what was decided. For services in modes Off and Initial the grants are advice.
+        problems: sentences for people: sources, models or algorithms that failed, and what happened instead.
+    """
+
+    now: float
+    warm: bool
+    plan: GuardedPlan
+    services: ServiceResults
+    budgets: BudgetResults
+    violations: tuple[PodViolation, ...]
+    problems: tuple[str, ...]
