@@ -34,7 +34,8 @@ class GuardedPlan:
             raises included.
         planned_watts: float64[D], the sum once the plan's cuts have drained.
         over_watts: float64[D], how much guarded_watts exceeds the limit, 0 if inside.
-        unachievable: bool[D], no allowed cut brings the domain inside: floors, fixed draw or unmanaged pods alone exceed it.
+        unachievable: bool[D], no allowed cut brings the domain inside: floors, fixed draw or unmanaged pods alone
+            exceed it.
         corrections: sentences: what of the proposal was not taken, and why.
         state: the algorithm's opaque state, for its next call.
     """
