@@ -1,0 +1,83 @@
+"""Fixtures on the real control plane, one for a whole session, a namespace and nodes for each test.
+
+Without Go the tests skip and say so; REQUIRE_CLUSTER=1 makes that a failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests.cluster.controlplane.api import Api
+from tests.cluster.controlplane.bench import Bench
+from tests.cluster.controlplane.build import build_all, prometheus, require_go
+from tests.cluster.controlplane.errors import BuildError, MissingToolError
+from tests.cluster.controlplane.exporter_client import ExporterClient
+from tests.cluster.controlplane.plane import Plane, Tools
+
+HERE = Path(__file__).resolve().parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks every test below this folder."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker("cluster")
+
+
+def _refuse(reason: str) -> NoReturn:
+    if os.environ.get("REQUIRE_CLUSTER") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    """The control plane, started once a session; its logs lie in pytest's folder for the session."""
+    try:
+        tools = Tools(built=build_all(go=require_go()), prometheus=prometheus())
+    except (MissingToolError, BuildError) as error:
+        _refuse(str(error))
+    running = Plane(tools, tmp_path_factory.mktemp("plane"))
+    # Processes die with the thread that starts them, so this must be the main one: no loop runs here yet.
+    asyncio.run(running.start())
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+async def api(plane: Plane) -> AsyncIterator[Api]:
+    """The administrator's client."""
+    async with Api(plane.connection) as client:
+        yield client
+
+
+@pytest.fixture
+async def exporter(plane: Plane) -> AsyncIterator[ExporterClient]:
+    """Controls of the fake Kepler, DCGM and vLLM."""
+    async with ExporterClient(plane.exporter_url) as client:
+        yield client
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest) -> str:
+    """The name of the test's own namespace, which `bench` makes."""
+    name = request.node.name.removeprefix("test_").lower()  # pyright: ignore[reportUnknownMemberType]  (pytest's own)
+    words = re.sub(r"[^a-z0-9]+", "-", name)
+    return f"{words[:30].strip('-')}-{secrets.token_hex(2)}"
+
+
+@pytest.fixture
+async def bench(plane: Plane, api: Api, exporter: ExporterClient, namespace: str) -> AsyncIterator[Bench]:
+    """The test's place: its namespace, its nodes, helpers; everything goes when the test ends."""
+    place = Bench(plane, api, exporter, namespace)
+    await place.open()
+    yield place
+    await place.close()

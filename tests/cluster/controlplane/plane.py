@@ -1,0 +1,210 @@
+"""Assembles the whole control plane: starts it in order, says when each part serves, stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import aiohttp
+
+from tests.cluster.controlplane import keda, kubernetes, prometheus
+from tests.cluster.controlplane.api import Api, Connection
+from tests.cluster.controlplane.build import Built
+from tests.cluster.controlplane.certificates import Authority
+from tests.cluster.controlplane.errors import ApiError, ProcessError
+from tests.cluster.controlplane.kwok import kwok
+from tests.cluster.controlplane.processes import Command, Process, free_ports, start_ticks
+from tests.cluster.controlplane.waiting import wait_for
+
+READY_SECONDS = 90.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """Everything that runs: what Go built, and Prometheus, or None to go without."""
+
+    built: Built
+    prometheus: Path | None
+
+
+class Plane:
+    """A running control plane.
+
+    Attributes:
+        folder: holds every file of the run; logs are in `folder/logs`.
+        processes: the running programs by name.
+        connection: the administrator's way to the API server.
+        kubeconfig: a file for programs that take one, as administrator.
+        authority: signs certificates, for webhooks and scalers, that the API server and KEDA can be told to trust.
+        exporter_url: where the fake Kepler, DCGM and vLLM serve.
+        prometheus_url: where Prometheus serves, None without it.
+        essential: names of the processes that the control plane consists of, as against those that tests add.
+    """
+
+    def __init__(self, tools: Tools, folder: Path, *, dies_with_parent: bool = True) -> None:
+        self._tools = tools
+        self._dies_with_parent = dies_with_parent
+        self.folder = folder
+        self.processes: dict[str, Process] = {}
+        self.essential: frozenset[str] = frozenset()
+        self._logs = folder / "logs"
+        self._logs.mkdir(parents=True, exist_ok=True)
+        ports = free_ports(13)
+        self._kubernetes_ports = kubernetes.Ports(
+            etcd=ports[0], etcd_peer=ports[1], api=ports[2], controller_manager=ports[3], scheduler=ports[4]
+        )
+        self._keda_ports = keda.Ports(
+            operator_grpc=ports[5],
+            operator_metrics=ports[6],
+            operator_health=ports[7],
+            adapter=ports[8],
+            adapter_metrics=ports[9],
+        )
+        self._kwok_port, self._exporter_port, self._prometheus_port = ports[10:]
+        admin_token = secrets.token_hex(16)
+        self._identity = kubernetes.write_identity(folder / "certificates", admin_token)
+        self.authority: Authority = self._identity.authority
+        self.connection = Connection(
+            server=f"https://127.0.0.1:{self._kubernetes_ports.api}",
+            authority=self.authority.certificate,
+            token=admin_token,
+        )
+        self.kubeconfig = self.write_kubeconfig("admin", self.connection)
+        self.exporter_url = f"http://127.0.0.1:{self._exporter_port}"
+        self.prometheus_url = f"http://127.0.0.1:{self._prometheus_port}" if tools.prometheus else None
+
+    def write_kubeconfig(self, name: str, connection: Connection) -> Path:
+        """Writes a kubeconfig file into the run's folder."""
+        file = self.folder / f"{name}.kubeconfig"
+        file.touch(mode=0o600)
+        file.write_text(connection.kubeconfig())
+        return file
+
+    def run(self, command: Command) -> Process:
+        """Starts a program that ends with the control plane; its name must be new."""
+        if command.name in self.processes and self.processes[command.name].alive:
+            raise ProcessError(f"{command.name} runs already: stop it, or choose another name")
+        process = Process(command, self._logs, dies_with_parent=self._dies_with_parent)
+        self.processes[command.name] = process
+        return process
+
+    async def start(self) -> Self:
+        """Starts everything and returns when all of it serves.
+
+        Raises:
+            ProcessError: a program died; the message carries its log's tail.
+            DeadlineError: a program did not serve in time.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            self.stop()
+            raise
+        self.essential = frozenset(self.processes)
+        return self
+
+    async def _start(self) -> None:
+        programs = self._tools.built.programs
+        ports, identity = self._kubernetes_ports, self._identity
+        self.run(kubernetes.etcd(programs, self.folder, ports))
+        self.run(kubernetes.api_server(programs, self.folder / "certificates", ports, identity))
+        self.run(self._exporter())
+        if self._tools.prometheus:
+            folder = self.folder / "prometheus"
+            self.run(
+                prometheus.prometheus(
+                    self._tools.prometheus, folder, port=self._prometheus_port, exporter_port=self._exporter_port
+                )
+            )
+        async with Api(self.connection) as api:
+            await self._wait(lambda: _serves_api(api), "the API server is ready")
+            self.run(kubernetes.controller_manager(programs, self.folder, ports, identity, self.kubeconfig))
+            self.run(kubernetes.scheduler(programs, self.folder, ports, self.kubeconfig))
+            self.run(kwok(programs, self._kwok_port, self.kubeconfig))
+            await asyncio.gather(*(api.apply(one) for one in keda.definitions(self._tools.built.keda_definitions)))
+            for one in keda.objects(self._keda_ports):
+                await api.apply(one)
+            certificates = self.folder / "keda"
+            keda.write_certificates(certificates, self.authority)
+            self.run(keda.operator(programs, certificates, self._keda_ports, self.kubeconfig))
+            self.run(keda.adapter(programs, certificates, self._keda_ports, self.kubeconfig))
+            await self._wait(lambda: keda.ready(api), "KEDA's adapter serves external metrics")
+        for name, url in self._health_urls().items():
+            await self._wait(lambda url=url: answers(url), f"{name} answers at {url}")
+
+    def _exporter(self) -> Command:
+        return Command(
+            name="exporter",
+            arguments=(
+                sys.executable,
+                "-m",
+                "tests.cluster.controlplane.exporter",
+                f"--kubeconfig={self.kubeconfig}",
+                f"--port={self._exporter_port}",
+            ),
+            environment={"PYTHONPATH": str(Path(__file__).resolve().parents[3])},
+        )
+
+    def _health_urls(self) -> dict[str, str]:
+        urls = {
+            "exporter": f"{self.exporter_url}/ready",
+            "keda-operator": f"http://127.0.0.1:{self._keda_ports.operator_health}/readyz",
+            "kwok": f"http://127.0.0.1:{self._kwok_port}/healthz",
+        }
+        if self.prometheus_url:
+            urls["prometheus"] = f"{self.prometheus_url}/-/ready"
+        return urls
+
+    async def _wait(self, probe: Callable[[], Awaitable[bool]], what: str) -> None:
+        async def checked() -> bool:
+            for process in self.processes.values():
+                process.check_alive()
+            return await probe()
+
+        await wait_for(checked, what=what, timeout_seconds=READY_SECONDS, describe=self._describe)
+
+    def _describe(self) -> str:
+        return "\n".join(f"--- {one.log}\n{one.tail()[-800:]}" for one in self.processes.values())
+
+    async def restart(self, name: str) -> None:
+        """Kills one program, starts it again, and returns when it serves where it has a health page."""
+        self.processes[name].restart()
+        url = self._health_urls().get(name)
+        if url:
+            await self._wait(lambda: answers(url), f"{name} answers at {url}")
+
+    def stop(self) -> None:
+        """Kills everything at once, the last started first; nothing of a run is worth a graceful end."""
+        for process in reversed(self.processes.values()):
+            process.kill()
+
+    def record(self, file: Path) -> None:
+        """Writes the running processes' ids and start times, for another program to stop them."""
+        running = [
+            {"name": one.command.name, "pid": one.pid, "start_ticks": start_ticks(one.pid)}
+            for one in self.processes.values()
+        ]
+        file.write_text(json.dumps(running, indent=1) + "\n")
+
+
+async def answers(url: str) -> bool:
+    """Returns whether a GET is answered with success."""
+    try:
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            return answer.status == 200
+    except aiohttp.ClientError:
+        return False
+
+
+async def _serves_api(api: Api) -> bool:
+    try:
+        answer = await api.request("GET", "/readyz")
+    except (aiohttp.ClientError, ApiError):
+        return False
+    return answer.get("text") == "ok"
