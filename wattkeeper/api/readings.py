@@ -7,12 +7,16 @@ ever 0 because it is missing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+K = TypeVar("K")
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -61,7 +65,7 @@ class PodKey(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Column:
+class Column(Generic[K]):
     """One quantity as a reader found it, before it is joined with the cluster: n rows.
 
     Attributes:
@@ -70,7 +74,7 @@ class Column:
         timestamps: float64[n], Unix seconds of the youngest sample behind each value.
     """
 
-    keys: tuple[object, ...]
+    keys: tuple[K, ...]
     values: Floats
     timestamps: Floats
 
@@ -93,18 +97,18 @@ class Measurements:
         problems: sentences for people: what could not be read, and why.
     """
 
-    node_cpu_watts: Column
-    node_cpu_idle_watts: Column
-    node_gpu_watts: Column
-    node_gpu_idle_watts: Column
-    node_gpu_limit_watts: Column
-    node_platform_watts: Column
-    pod_cpu_watts: Column
-    pod_gpu_watts: Column
-    pod_requests: Column
-    pod_tokens_per_second: Column
-    service_demand: Column
-    meter_watts: Column
+    node_cpu_watts: Column[str]
+    node_cpu_idle_watts: Column[str]
+    node_gpu_watts: Column[str]
+    node_gpu_idle_watts: Column[str]
+    node_gpu_limit_watts: Column[str]
+    node_platform_watts: Column[str]
+    pod_cpu_watts: Column[PodKey]
+    pod_gpu_watts: Column[PodKey]
+    pod_requests: Column[PodKey]
+    pod_tokens_per_second: Column[PodKey]
+    service_demand: Column[ServiceKey]
+    meter_watts: Column[str]
     interval_seconds: float
     problems: tuple[str, ...] = ()
 
@@ -240,11 +244,19 @@ class BudgetRows:
     meter_age_seconds: Floats
 
 
+class Published(NamedTuple):
+    """What an existing PowerRecommendation says: how a new leader learns what the last one granted."""
+
+    grant: int
+    demand: int  # -1 unknown.
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Readings:
     """Everything that one tick sees.
 
     Attributes:
+        published: what recommendations now say, by service.
         synced: every cache of the cluster is complete and alive. Until then nothing acts.
     """
 
@@ -253,3 +265,4 @@ class Readings:
     services: ServiceRows
     budgets: BudgetRows
     synced: bool
+    published: Mapping[ServiceKey, Published] = MappingProxyType({})

@@ -1,0 +1,238 @@
+"""Joins what the cluster says with what was measured: view and Measurements in, Readings out.
+
+Tables follow the view's changes: a pod's change writes one row; nodes, budgets, policies and workloads mark their table
+for rebuilding. A collect with nothing changed costs only the join of the measurements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import numpy as np
+
+from wattkeeper.api.power_budget import METERS, PowerBudget
+from wattkeeper.api.power_capping_policy import PowerCappingPolicy
+from wattkeeper.api.power_recommendation import PowerRecommendation
+from wattkeeper.api.readings import (
+    BudgetRows,
+    Column,
+    Floats,
+    Ints,
+    Measurements,
+    NodeRows,
+    PodPhase,
+    PodRows,
+    Published,
+    Readings,
+    ServiceKey,
+    ServiceRows,
+)
+from wattkeeper.cluster.interface import View, Watched
+from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, Node, Pod, ScaledObject
+from wattkeeper.power.readers.request import ReadRequest
+from wattkeeper.recommender.measured_demand import ServiceLoad, measure_demand
+from wattkeeper.recommender.nodes import NodeTable, build_node_table
+from wattkeeper.recommender.pods import PodTable
+from wattkeeper.recommender.services import ServiceTable, build_service_table
+
+_K = TypeVar("_K")
+_T = TypeVar("_T", bound=Watched)
+
+
+class ReadingsCollector:
+    """Keeps the tables of one view current."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._pods = PodTable()
+        self._nodes: NodeTable | None = None
+        self._services: ServiceTable | None = None
+        self._budgets: tuple[PowerBudget, ...] = ()
+        view.subscribe(Pod, self._pods.change)
+        view.subscribe(Node, self._node_changed)
+        view.subscribe(PowerBudget, self._budget_changed)
+        for kind in (PowerCappingPolicy, Deployment, LeaderWorkerSet, ScaledObject):
+            self._follow(kind)
+
+    def request(self) -> ReadRequest:
+        """Returns which queries of users the reader has to evaluate."""
+        _, services = self._tables()
+        return ReadRequest(
+            demand_queries=tuple(
+                (key, demand.query)
+                for key, demand in zip(services.keys, services.demands, strict=True)
+                if demand is not None and demand.metric == "PromQL"
+            ),
+            meter_queries=tuple(
+                (budget.metadata.name, budget.spec.meter_query) for budget in self._budgets if budget.spec.meter_query
+            ),
+        )
+
+    def collect(self, measurements: Measurements, now: float) -> Readings:
+        """Joins one round of measurements with the cluster as it is."""
+        nodes, services = self._tables()
+        pods = self._pod_rows(measurements, nodes, services, now)
+        load = measure_demand(measurements, services, pods, self._pods.row_of, now)
+        return Readings(
+            nodes=_node_rows(measurements, nodes, now),
+            pods=pods,
+            services=_service_rows(services, load),
+            budgets=self._budget_rows(measurements, now),
+            synced=self._view.synced(),
+            published=self._published(),
+        )
+
+    def _follow(self, kind: type[_T]) -> None:
+        def changed(old: _T | None, new: _T | None) -> None:
+            if old is None or new is None or not _same_but_status(old, new):
+                self._services = None
+
+        self._view.subscribe(kind, changed)
+
+    def _node_changed(self, old: Node | None, new: Node | None) -> None:
+        same = (
+            old is not None
+            and new is not None
+            and old.metadata.labels == new.metadata.labels
+            and old.status.capacity == new.status.capacity
+        )
+        if not same:
+            self._nodes = self._services = None
+
+    def _budget_changed(self, old: PowerBudget | None, new: PowerBudget | None) -> None:
+        if old is None or new is None or old.spec != new.spec:
+            self._nodes = self._services = None
+
+    def _tables(self) -> tuple[NodeTable, ServiceTable]:
+        if self._nodes is None:
+            budgets = self._view.all(PowerBudget).values()
+            self._budgets = tuple(sorted(budgets, key=lambda budget: budget.metadata.name))
+            self._nodes = build_node_table(self._view.all(Node).values(), self._budgets)
+        if self._services is None:
+            self._services = build_service_table(
+                (*self._view.all(Deployment).values(), *self._view.all(LeaderWorkerSet).values()),
+                self._view.all(PowerCappingPolicy).values(),
+                self._view.all(ScaledObject).values(),
+                self._budgets,
+                self._nodes,
+            )
+        return self._nodes, self._services
+
+    def _pod_rows(self, measurements: Measurements, nodes: NodeTable, services: ServiceTable, now: float) -> PodRows:
+        pods = self._pods
+        count = len(pods)
+        cpu, cpu_age = _joined(measurements.pod_cpu_watts, pods.row_of, count, now)
+        gpu, gpu_age = _joined(measurements.pod_gpu_watts, pods.row_of, count, now)
+        node = pods.node_names.rows(nodes.row_of)[pods.node_id]
+        phase = pods.phase.copy()
+        # A pod on a node that the cache does not know (yet) still draws somewhere: charge it as one without a place.
+        phase[(node < 0) & (phase != PodPhase.TERMINATING)] = PodPhase.PENDING
+        return PodRows(
+            keys=tuple(pods.keys),
+            node=node,
+            service=pods.service_keys.rows(services.row_of)[pods.service_id],
+            phase=phase,
+            gpus=pods.gpus.copy(),
+            cpu_cores=pods.cpu_cores.copy(),
+            since=pods.since.copy(),
+            cpu_watts=cpu,
+            gpu_watts=gpu,
+            age_seconds=np.maximum(cpu_age, np.where(pods.gpus > 0, gpu_age, 0.0)),
+        )
+
+    def _budget_rows(self, measurements: Measurements, now: float) -> BudgetRows:
+        budgets = self._budgets
+        row_of = {budget.metadata.name: row for row, budget in enumerate(budgets)}
+        meter, age = _joined(measurements.meter_watts, row_of, len(budgets), now)
+        return BudgetRows(
+            names=tuple(row_of),
+            limit_watts=np.array([budget.spec.limit_watts for budget in budgets], dtype=np.float64),
+            reserved_watts=np.array([budget.spec.reserved_watts for budget in budgets], dtype=np.float64),
+            shed_seconds=np.array([budget.spec.shed_seconds for budget in budgets], dtype=np.float64),
+            meter=np.array([METERS.index(budget.spec.meter) for budget in budgets], dtype=np.int64),
+            meter_watts=meter,
+            meter_age_seconds=age,
+        )
+
+    def _published(self) -> Mapping[ServiceKey, Published]:
+        published: dict[ServiceKey, Published] = {}
+        for one in self._view.all(PowerRecommendation).values():
+            reference, status = one.spec.scale_target_ref, one.status
+            if status.mode:  # Written at least once.
+                uncapped = -1 if status.uncapped_target is None else status.uncapped_target.replicas
+                key = ServiceKey(one.metadata.namespace, reference.kind, reference.name)
+                published[key] = Published(status.target.replicas, uncapped)
+        return published
+
+
+def _same_but_status(old: Watched, new: Watched) -> bool:
+    # Nodes and pods have handlers of their own; every kind followed here has a spec.
+    return (
+        not isinstance(old, Node)
+        and not isinstance(new, Node)
+        and old.spec == new.spec
+        and old.metadata.labels == new.metadata.labels
+        and old.metadata.annotations == new.metadata.annotations
+    )
+
+
+def _joined(column: Column[_K], row_of: Mapping[_K, int], count: int, now: float) -> tuple[Floats, Floats]:
+    """Returns float64[count] values, NaN where the column names nothing, and their ages in seconds, inf there."""
+    values = np.full(count, np.nan)
+    ages = np.full(count, np.inf)
+    rows: Ints = np.array([row_of.get(key, -1) for key in column.keys], dtype=np.int64)
+    known = (rows >= 0) & np.isfinite(column.values)
+    values[rows[known]] = column.values[known]
+    # A sample from a clock ahead of ours is fresh, not younger than now.
+    ages[rows[known]] = np.maximum(now - column.timestamps[known], 0.0)
+    return values, ages
+
+
+def _node_rows(measurements: Measurements, nodes: NodeTable, now: float) -> NodeRows:
+    count = len(nodes.names)
+    cpu, cpu_age = _joined(measurements.node_cpu_watts, nodes.row_of, count, now)
+    gpu, gpu_age = _joined(measurements.node_gpu_watts, nodes.row_of, count, now)
+    platform, platform_age = _joined(measurements.node_platform_watts, nodes.row_of, count, now)
+    return NodeRows(
+        names=nodes.names,
+        kind=nodes.kind,
+        kind_names=nodes.kind_names,
+        gpus=nodes.gpus,
+        domains=nodes.domains,
+        cpu_watts=cpu,
+        cpu_age_seconds=cpu_age,
+        cpu_idle_watts=_joined(measurements.node_cpu_idle_watts, nodes.row_of, count, now)[0],
+        gpu_watts=gpu,
+        gpu_age_seconds=gpu_age,
+        gpu_idle_watts=_joined(measurements.node_gpu_idle_watts, nodes.row_of, count, now)[0],
+        gpu_limit_watts=_joined(measurements.node_gpu_limit_watts, nodes.row_of, count, now)[0],
+        platform_watts=platform,
+        platform_age_seconds=platform_age,
+        interval_seconds=np.full(count, measurements.interval_seconds),
+    )
+
+
+def _service_rows(services: ServiceTable, load: ServiceLoad) -> ServiceRows:
+    return ServiceRows(
+        keys=services.keys,
+        policies=services.policies,
+        mode=services.mode,
+        priority=services.priority,
+        floor=services.floor,
+        ceiling=services.ceiling,
+        cap_only=services.cap_only,
+        demand=load.demand,
+        demand_age_seconds=load.age_seconds,
+        load=load.load,
+        tokens_per_second=load.tokens_per_second,
+        stabilization_seconds=services.stabilization_seconds,
+        spec_replicas=services.spec_replicas,
+        pods_per_replica=services.pods_per_replica,
+        gpus=services.gpus,
+        cpu_cores=services.cpu_cores,
+        prior_watts=services.prior_watts,
+        eligible=services.eligible,
+        eligible_domains=services.eligible_domains,
+        claimed_twice=services.claimed_twice,
+    )

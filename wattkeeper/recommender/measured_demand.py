@@ -1,0 +1,104 @@
+"""What each service's traffic asks for, from its pods' own counters or from its policy's query.
+
+    demand = requests running and waiting (or tokens/s, or a query's value) / what one replica should carry
+
+as KEDA's users of vLLM compute it with a Prometheus trigger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from wattkeeper.api.readings import Bools, Column, Floats, Ints, Measurements, PodKey, PodPhase, PodRows, ServiceKey
+from wattkeeper.recommender.services import ServiceTable
+
+# Where fewer than half of the running pods are covered, their sum says nothing about the service.
+MIN_COVERAGE = 0.5
+# A pod sampled longer ago than this many intervals counts as not covered.
+FRESH_INTERVALS = 3.0
+MIN_FRESH_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceLoad:
+    """S services. Attributes are those of wattkeeper.api.readings.ServiceRows."""
+
+    demand: Floats
+    age_seconds: Floats
+    load: Floats
+    tokens_per_second: Floats
+
+
+def measure_demand(
+    measurements: Measurements,
+    services: ServiceTable,
+    pods: PodRows,
+    pod_row_of: Mapping[PodKey, int],
+    now: float,
+) -> ServiceLoad:
+    """Measures demand by each service's own metric. Unknown is NaN with age inf."""
+    count = len(services.keys)
+    fresh_seconds = max(FRESH_INTERVALS * measurements.interval_seconds, MIN_FRESH_SECONDS)
+    running = (pods.service >= 0) & (pods.phase == PodPhase.RUNNING)
+    requests = _sum_by_service(measurements.pod_requests, pods, pod_row_of, running, count, now, fresh_seconds)
+    tokens = _sum_by_service(measurements.pod_tokens_per_second, pods, pod_row_of, running, count, now, fresh_seconds)
+    queried = _by_service(measurements.service_demand, services, now)
+    metric = np.array([_METRICS[demand.metric] if demand else -1 for demand in services.demands], dtype=np.int64)
+    raw = np.select([metric == 0, metric == 1, metric == 2], [requests[0], tokens[0], queried[0]], np.nan)
+    age = np.select([metric == 0, metric == 1, metric == 2], [requests[1], tokens[1], queried[1]], np.inf)
+    demand = raw / services.target_per_replica
+    demand[~np.isfinite(demand) | (demand < 0)] = np.nan
+    running_pods = np.bincount(pods.service[running], minlength=count)
+    replicas = running_pods / services.pods_per_replica
+    return ServiceLoad(
+        demand=demand,
+        age_seconds=np.where(np.isnan(demand), np.inf, age),
+        load=np.divide(demand, replicas, out=np.full(count, np.nan), where=replicas > 0),
+        tokens_per_second=tokens[0],
+    )
+
+
+_METRICS = {"Requests": 0, "TokensPerSecond": 1, "PromQL": 2}
+
+
+def _sum_by_service(
+    column: Column[PodKey],
+    pods: PodRows,
+    pod_row_of: Mapping[PodKey, int],
+    running: Bools,
+    count: int,
+    now: float,
+    fresh_seconds: float,
+) -> tuple[Floats, Floats]:
+    """Returns float64[S] sums over running pods and the age of the oldest fresh sample; NaN and inf where too few.
+
+    In a LeaderWorkerSet only the leader serves, so one covered pod of a group covers it: coverage is judged against
+    the pods that were ever seen to report, and a service of which none reports is unknown.
+    """
+    rows: Ints = np.array([pod_row_of.get(key, -1) for key in column.keys], dtype=np.int64)
+    usable = (rows >= 0) & np.isfinite(column.values)
+    rows, values, ages = rows[usable], column.values[usable], np.maximum(now - column.timestamps[usable], 0.0)
+    keep = running[rows]
+    rows, values, ages = rows[keep], values[keep], ages[keep]
+    service = pods.service[rows]
+    fresh = ages <= fresh_seconds
+    reporting = np.bincount(service, minlength=count)
+    covered = np.bincount(service[fresh], minlength=count)
+    total = np.bincount(service[fresh], weights=values[fresh], minlength=count)
+    oldest = np.zeros(count)
+    np.maximum.at(oldest, service[fresh], ages[fresh])
+    known = (covered > 0) & (covered >= MIN_COVERAGE * reporting)
+    return np.where(known, total, np.nan), np.where(known, oldest, np.inf)
+
+
+def _by_service(column: Column[ServiceKey], services: ServiceTable, now: float) -> tuple[Floats, Floats]:
+    values = np.full(len(services.keys), np.nan)
+    ages = np.full(len(services.keys), np.inf)
+    for key, value, timestamp in zip(column.keys, column.values, column.timestamps, strict=True):
+        row = services.row_of.get(key, -1)
+        if row >= 0 and np.isfinite(value):
+            values[row], ages[row] = value, max(now - timestamp, 0.0)
+    return values, ages

@@ -1,0 +1,98 @@
+"""Builds the Snapshots of one tick: one for the services that are enforced, one for those that only take advice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from wattkeeper.api.readings import Bools, Floats, Ints, Mode, Readings
+from wattkeeper.api.snapshot import History, Snapshot
+from wattkeeper.recommender.sums import Sums
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """What the step knows besides the sums. Attributes are Snapshot's."""
+
+    demand: Ints
+    committed: Ints
+    previous: Ints
+    frozen: Bools
+    history: History
+    state: bytes
+
+
+def enforcing(readings: Readings) -> Bools:
+    """Returns bool[S]: services whose grants are obeyed."""
+    return readings.services.mode >= Mode.SCALE
+
+
+def shadow_snapshot(readings: Readings, sums: Sums, picture: Picture, now: float) -> Snapshot:
+    """Returns the picture in which every service competes, as if all were enforced."""
+    services, budgets = readings.services, readings.budgets
+    ceiling = np.maximum(services.ceiling, services.floor)
+    tokens = np.divide(
+        services.tokens_per_second,
+        sums.active,
+        out=np.full(len(services.keys), np.nan),
+        where=sums.active > 0,
+    )
+    snapshot = Snapshot(
+        now=now,
+        services=tuple("/".join(key) for key in services.keys),
+        domains=budgets.names,
+        limit_watts=budgets.limit_watts,
+        base_watts=sums.fixed_watts,
+        frozen=picture.frozen,
+        priority=services.priority,
+        floor=services.floor,
+        ceiling=ceiling,
+        demand=picture.demand,
+        wanted=np.where(services.cap_only, ceiling, picture.demand),
+        active=sums.active,
+        committed=picture.committed,
+        unit_watts=sums.unit_watts,
+        active_watts=sums.active_watts,
+        draining_watts=sums.draining_watts,
+        tokens_per_second=tokens,
+        previous=picture.previous,
+        history=picture.history,
+        state=picture.state,
+    )
+    return read_only(snapshot)
+
+
+def enforced_snapshot(everyone: Snapshot, enforced: Bools) -> Snapshot:
+    """Returns the picture in which services that nobody may scale stand still.
+
+    Their watts move into base_watts: pods, drains, and replicas that their spec asks for. Their rows stay, so that row
+    numbers agree, with nothing to decide.
+    """
+    still = ~enforced
+    missing = np.maximum(everyone.committed - everyone.active, 0).astype(np.float64)
+    theirs: Floats = everyone.active_watts + everyone.draining_watts + missing[:, np.newaxis] * everyone.unit_watts
+    keep = enforced[:, np.newaxis]
+    snapshot = replace(
+        everyone,
+        base_watts=everyone.base_watts + theirs[still].sum(axis=0),
+        floor=np.where(still, everyone.committed, everyone.floor),
+        ceiling=np.where(still, everyone.committed, everyone.ceiling),
+        demand=np.where(still, everyone.committed, everyone.demand),
+        wanted=np.where(still, everyone.committed, everyone.wanted),
+        active=np.where(still, everyone.committed, everyone.active),
+        unit_watts=everyone.unit_watts * keep,
+        active_watts=everyone.active_watts * keep,
+        draining_watts=everyone.draining_watts * keep,
+    )
+    return read_only(snapshot)
+
+
+def read_only(snapshot: Snapshot) -> Snapshot:
+    """Locks every array, so that an algorithm that writes into one fails instead of misleading the guard."""
+    for part in (snapshot, snapshot.history):
+        for name in part.__slots__:
+            value = getattr(part, name)
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
+    return snapshot

@@ -1,0 +1,233 @@
+"""The table of services: scale targets, the policies that select them, and where their replicas may land."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from wattkeeper.api.meta import ObjectMeta
+from wattkeeper.api.power_budget import PowerBudget
+from wattkeeper.api.power_capping_policy import Demand, PowerCappingPolicy
+from wattkeeper.api.readings import Bools, Floats, Ints, Mode, ServiceKey
+from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, PodSpec, ScaledObject
+from wattkeeper.recommender.nodes import NodeTable
+from wattkeeper.recommender.pods import requested
+
+WATTS_ANNOTATION = "wattkeeper.dev/watts-per-replica"
+EXTERNAL_TRIGGERS = ("external", "external-push")
+MODES = {"Off": Mode.OFF, "Initial": Mode.INITIAL, "Scale": Mode.SCALE}
+
+Workload = Deployment | LeaderWorkerSet
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceTable:
+    """S services, sorted by key. Columns are those of wattkeeper.api.readings.ServiceRows of the same name.
+
+    Attributes:
+        row_of: row by key.
+        demands: how each service's demand is measured, None where nothing says.
+    """
+
+    keys: tuple[ServiceKey, ...]
+    row_of: dict[ServiceKey, int]
+    policies: tuple[str, ...]
+    demands: tuple[Demand | None, ...]
+    mode: Ints
+    priority: Ints
+    floor: Ints
+    ceiling: Ints
+    cap_only: Bools
+    target_per_replica: Floats
+    stabilization_seconds: Floats
+    spec_replicas: Ints
+    pods_per_replica: Ints
+    gpus: Floats
+    cpu_cores: Floats
+    prior_watts: Floats
+    eligible: Bools
+    eligible_domains: Bools
+    claimed_twice: Bools
+
+
+@dataclass(kw_only=True, slots=True)
+class _Row:
+    """One service on its way into the table."""
+
+    key: ServiceKey
+    policy: str
+    demand: Demand | None
+    mode: Mode
+    priority: int
+    floor: int
+    ceiling: int
+    cap_only: bool
+    claimed_twice: bool
+    workload: Workload
+    pods: list[PodSpec] = field(default_factory=list[PodSpec])
+    prior_watts: float = float("nan")
+
+
+def key_of(workload: Workload) -> ServiceKey:
+    """Returns the key of a scale target."""
+    kind = "Deployment" if isinstance(workload, Deployment) else "LeaderWorkerSet"
+    return ServiceKey(workload.metadata.namespace, kind, workload.metadata.name)
+
+
+def pod_specs(workload: Workload) -> list[PodSpec]:
+    """Returns the specs of all pods of one replica, the leader first."""
+    if isinstance(workload, Deployment):
+        return [workload.spec.template.spec]
+    group = workload.spec.leader_worker_template
+    leader = (group.leader_template or group.worker_template).spec
+    return [leader, *[group.worker_template.spec] * max(group.size - 1, 0)]
+
+
+def _annotated_watts(metadata: Iterable[ObjectMeta]) -> float:
+    """Returns the highest readable annotation, NaN without: a tenant's figure can only raise."""
+    found = [float("nan")]
+    for one in metadata:
+        try:
+            watts = float(one.annotations.get(WATTS_ANNOTATION, "nan"))
+        except ValueError:
+            continue
+        if np.isfinite(watts) and watts > 0:
+            found.append(watts)
+    return float(np.fmax.reduce(np.array(found)))
+
+
+def _templates(workload: Workload) -> list[ObjectMeta]:
+    if isinstance(workload, Deployment):
+        return [workload.metadata, workload.spec.template.metadata]
+    return [workload.metadata, workload.spec.leader_worker_template.worker_template.metadata]
+
+
+def _claimed(workload: Workload, policies: Sequence[PowerCappingPolicy]) -> _Row:
+    """Merges every policy that selects a target. A target claimed twice gets the stricter of each figure."""
+    ordered = sorted(policies, key=lambda policy: policy.metadata.name)
+    specs = [policy.spec for policy in ordered]
+    own_watts = [spec.watts_per_replica for spec in specs if spec.watts_per_replica is not None]
+    floor = min(spec.min_replicas for spec in specs)
+    return _Row(
+        key=key_of(workload),
+        policy=ordered[0].metadata.name,
+        demand=next((spec.demand for spec in specs if spec.demand is not None), None),
+        mode=max(MODES[spec.mode] for spec in specs),
+        priority=min(spec.priority for spec in specs),
+        floor=floor,
+        ceiling=max(min(spec.max_replicas for spec in specs), floor),
+        cap_only=False,
+        claimed_twice=len(ordered) > 1,
+        workload=workload,
+        pods=pod_specs(workload),
+        prior_watts=float(np.fmax(_annotated_watts(_templates(workload)), max(own_watts, default=float("nan")))),
+    )
+
+
+def _triggers_of_ours(scaled_object: ScaledObject) -> list[Mapping[str, str]]:
+    return [trigger.metadata for trigger in scaled_object.spec.triggers if trigger.type in EXTERNAL_TRIGGERS]
+
+
+def build_service_table(
+    workloads: Iterable[Workload],
+    policies: Iterable[PowerCappingPolicy],
+    scaled_objects: Iterable[ScaledObject],
+    budgets: Sequence[PowerBudget],
+    nodes: NodeTable,
+) -> ServiceTable:
+    """Builds the table. Rows are sorted by key, domains are in the budgets' order."""
+    by_namespace: dict[str, list[PowerCappingPolicy]] = defaultdict(list)
+    for policy in policies:
+        by_namespace[policy.metadata.namespace].append(policy)
+    scalers: dict[ServiceKey, list[ScaledObject]] = defaultdict(list)
+    for scaled_object in scaled_objects:
+        target = scaled_object.spec.scale_target_ref
+        key = ServiceKey(scaled_object.metadata.namespace, target.kind or "Deployment", target.name)
+        scalers[key].append(scaled_object)
+    rows: list[_Row] = []
+    for workload in workloads:
+        candidates = by_namespace.get(workload.metadata.namespace, ())
+        chosen = [policy for policy in candidates if policy.spec.selector.matches(workload.metadata.labels)]
+        if chosen:
+            row = _claimed(workload, chosen)
+            own = scalers.get(row.key, [])
+            row.cap_only = any(trigger.get("metric") == "cap" for one in own for trigger in _triggers_of_ours(one))
+            row.claimed_twice |= len(own) > 1
+            rows.append(row)
+    rows.sort(key=lambda row: row.key)
+    return _columns(rows, budgets, nodes)
+
+
+def _columns(rows: list[_Row], budgets: Sequence[PowerBudget], nodes: NodeTable) -> ServiceTable:
+    eligible, eligible_domains = _eligibility(rows, nodes)
+    wants = np.array([np.sum([requested(spec) for spec in row.pods], axis=0) for row in rows]).reshape(len(rows), 2)
+
+    def whole(values: Iterable[int]) -> Ints:
+        return np.fromiter(values, dtype=np.int64, count=len(rows))
+
+    def real(values: Iterable[float]) -> Floats:
+        return np.fromiter(values, dtype=np.float64, count=len(rows))
+
+    def flags(values: Iterable[bool]) -> Bools:
+        return np.fromiter(values, dtype=np.bool_, count=len(rows))
+
+    return ServiceTable(
+        keys=tuple(row.key for row in rows),
+        row_of={row.key: number for number, row in enumerate(rows)},
+        policies=tuple(row.policy for row in rows),
+        demands=tuple(row.demand for row in rows),
+        mode=whole(row.mode for row in rows),
+        priority=_effective_priority(rows, budgets, eligible_domains),
+        floor=whole(row.floor for row in rows),
+        ceiling=whole(row.ceiling for row in rows),
+        cap_only=flags(row.cap_only for row in rows),
+        target_per_replica=real(row.demand.target_per_replica if row.demand else float("nan") for row in rows),
+        stabilization_seconds=real(row.demand.stabilization_seconds if row.demand else 0.0 for row in rows),
+        spec_replicas=whole(row.workload.spec.replicas for row in rows),
+        pods_per_replica=whole(max(len(row.pods), 1) for row in rows),
+        gpus=wants[:, 0],
+        cpu_cores=wants[:, 1],
+        prior_watts=real(row.prior_watts for row in rows),
+        eligible=eligible,
+        eligible_domains=eligible_domains,
+        claimed_twice=flags(row.claimed_twice for row in rows),
+    )
+
+
+def _eligibility(rows: list[_Row], nodes: NodeTable) -> tuple[Bools, Bools]:
+    """Returns bool[S, K] and bool[S, D]: kinds and domains with a node on which some pod of a replica can land.
+
+    Services with the same constraints share one answer: there are far fewer constraints than services.
+    """
+    eligible = np.zeros((len(rows), len(nodes.kind_names)), dtype=np.bool_)
+    domains = np.zeros((len(rows), nodes.members.shape[0]), dtype=np.bool_)
+    known: dict[str, tuple[Bools, Bools]] = {}
+    for number, row in enumerate(rows):
+        for spec in row.pods[:2]:  # The leader and one worker stand for the group.
+            gpus = requested(spec)[0]
+            signature = f"{gpus} {sorted(spec.node_selector.items())} {spec.affinity}"
+            if signature not in known:
+                allowed = nodes.index.allows(spec) & (nodes.gpus >= gpus)
+                kinds = np.zeros(len(nodes.kind_names), dtype=np.bool_)
+                kinds[nodes.kind[allowed]] = True
+                known[signature] = (kinds, np.logical_or.reduce(nodes.members & allowed, axis=1))
+            eligible[number] |= known[signature][0]
+            domains[number] |= known[signature][1]
+    return eligible, domains
+
+
+def _effective_priority(rows: list[_Row], budgets: Sequence[PowerBudget], eligible_domains: Bools) -> Ints:
+    """Returns int64[S]: the policy's priority, limited by every budget that the service can draw from."""
+    priority = np.array([row.priority for row in rows], dtype=np.int64)
+    for domain, budget in enumerate(budgets):
+        limits = {entry.namespace: entry.max_priority for entry in budget.spec.namespace_priorities}
+        if not limits:
+            continue
+        for number in np.flatnonzero(eligible_domains[:, domain]):
+            limit = limits.get(rows[number].key.namespace, limits.get("*"))
+            if limit is not None:
+                priority[number] = min(priority[number], limit)
+    return priority

@@ -1,0 +1,242 @@
+"""One decision: readings in, guarded plan out. Synchronous, no IO, no clock: the same calls give the same results.
+
+    model learns -> charges -> sums -> snapshot -> algorithm -> guard -> result
+
+An algorithm that fails is replaced by the built-in for the tick, and that by holding still; whatever proposes, the
+guard decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+
+from wattkeeper.algorithms.contract import Algorithm
+from wattkeeper.algorithms.priority_fair_share import PriorityFairShare
+from wattkeeper.api.readings import Bools, Floats, Ints, Readings, Rung
+from wattkeeper.api.snapshot import History, Snapshot
+from wattkeeper.guard.guard import PlanRejectedError, guard, hold
+from wattkeeper.guard.guarded_plan import GuardedPlan
+from wattkeeper.power.charges import Charges
+from wattkeeper.power.errors import ModelStateError
+from wattkeeper.power.ladder import domain_rung
+from wattkeeper.power.model import PowerModel
+from wattkeeper.recommender.demand import DemandWindow, whole_demand
+from wattkeeper.recommender.errors import StateUnreadableError
+from wattkeeper.recommender.grants import GrantLog
+from wattkeeper.recommender.picture import Picture, enforced_snapshot, enforcing, shadow_snapshot
+from wattkeeper.recommender.result import BudgetResults, ServiceResults, StepResult
+from wattkeeper.recommender.settings import RecommenderSettings
+from wattkeeper.recommender.sums import Sums, build_sums, replica_watts
+from wattkeeper.recommender.timeline import Timeline
+from wattkeeper.recommender.violations import find_violations
+
+MIN_STALE_SECONDS = 30.0
+
+
+class _Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """What survives a restart: the power model, and what the algorithm keeps."""
+
+    version: int = 1
+    model: bytes
+    algorithm: bytes
+
+
+class Recommender:
+    """Decides, tick by tick. Keeps the power model, bounded histories, and the grants of the actuation window."""
+
+    def __init__(self, settings: RecommenderSettings, algorithm: Algorithm) -> None:
+        self._settings = settings
+        self._algorithm = algorithm
+        self._model = PowerModel()
+        self._algorithm_state = b""
+        self._demand = DemandWindow()
+        self._grants = GrantLog(settings.actuation_window_seconds)
+        self._times = Timeline(settings.history_ticks)
+        self._raw_demand = Timeline(settings.history_ticks)
+        self._guarded = Timeline(settings.history_ticks)
+        self._meter = Timeline(settings.history_ticks)
+        self._over_since: dict[str, float] = {}
+        self._synced_ticks = 0
+
+    def dump(self) -> bytes:
+        """Returns what must survive a restart."""
+        return msgspec.msgpack.encode(_Checkpoint(model=self._model.dump(), algorithm=self._algorithm_state))
+
+    def restore(self, state: bytes) -> None:
+        """Takes up what dump returned.
+
+        Raises:
+            StateUnreadableError: the state is damaged or of another version; everything starts from priors.
+        """
+        try:
+            checkpoint = msgspec.msgpack.decode(state, type=_Checkpoint)
+            self._model = PowerModel.load(checkpoint.model)
+        except (msgspec.MsgspecError, ModelStateError) as error:
+            raise StateUnreadableError(f"the kept power model cannot be read: {error}") from error
+        self._algorithm_state = checkpoint.algorithm
+
+    def step(self, readings: Readings, now: float) -> StepResult:
+        """Decides once.
+
+        Args:
+            readings: one tick's facts and measurements.
+            now: Unix seconds, this tick's only time.
+        """
+        self._synced_ticks = self._synced_ticks + 1 if readings.synced else 0
+        warm = self._synced_ticks > self._settings.warm_up_ticks
+        if readings.synced:
+            self._grants.take_over(readings.published, now)
+        self._model.observe(readings, now)
+        charges = self._model.charges(readings, now)
+        sums = build_sums(readings, charges)
+        rung = domain_rung(charges.node_rung, readings.nodes.domains, len(readings.budgets.names))
+        picture, known = self._picture(readings, sums, rung, now)
+        everyone = shadow_snapshot(readings, sums, picture, now)
+        enforced = enforcing(readings)
+        problems: list[str] = []
+        snapshot = enforced_snapshot(everyone, enforced)
+        plan = self._decide(snapshot, warm=warm, known=known | ~enforced, problems=problems)
+        self._algorithm_state = plan.state
+        if not enforced.all():
+            advice = self._decide(everyone, warm=warm, known=known, problems=[])
+            plan = _with_advice(plan, advice, enforced)
+        self._remember(readings, charges, plan, enforced, now)
+        return self._result(readings, charges, sums, picture, known, rung, plan, warm=warm, now=now, problems=problems)
+
+    def _picture(self, readings: Readings, sums: Sums, rung: Ints, now: float) -> tuple[Picture, Bools]:
+        services = readings.services
+        exists = np.maximum(sums.active + sums.pending, services.spec_replicas)
+        granted = np.where(enforcing(readings), self._grants.highest(services.keys), -1)
+        committed = np.maximum(exists, granted)
+        raw = self._fresh_demand(readings)
+        self._seed_demand(readings, now)
+        stabilised = self._demand.stabilised(services.keys, raw, services.stabilization_seconds, now)
+        demand, known = whole_demand(
+            stabilised,
+            self._demand.last_known(),
+            active=sums.active,
+            committed=committed,
+            floor=services.floor,
+            ceiling=services.ceiling,
+        )
+        unmeasured_cap = services.cap_only & np.isnan(services.demand) & np.isinf(services.demand_age_seconds)
+        # A service that is only told its cap need not say what its traffic is: then it asks for all it may have.
+        demand = np.where(unmeasured_cap, np.maximum(services.ceiling, services.floor), demand)
+        self._times.append(("time",), np.array([now]))
+        self._raw_demand.append(services.keys, raw)
+        history = History(
+            times=self._times.values[:, 0].copy(),
+            demand=self._raw_demand.values.copy(),
+            guarded_watts=self._guarded.values.copy(),
+            meter_watts=self._meter.values.copy(),
+        )
+        picture = Picture(
+            demand=demand,
+            committed=committed,
+            previous=self._grants.previous(services.keys),
+            frozen=rung >= Rung.FROZEN,
+            history=history,
+            state=self._algorithm_state,
+        )
+        return picture, known | unmeasured_cap
+
+    def _fresh_demand(self, readings: Readings) -> Floats:
+        interval = float(np.nanmedian(readings.nodes.interval_seconds)) if len(readings.nodes.names) else 0.0
+        limit = max(self._settings.demand_stale_intervals * interval, MIN_STALE_SECONDS)
+        return np.where(readings.services.demand_age_seconds <= limit, readings.services.demand, np.nan)
+
+    def _seed_demand(self, readings: Readings, now: float) -> None:
+        if self._synced_ticks == 1 and readings.published:
+            before = [readings.published.get(key) for key in readings.services.keys]
+            demand = [float("nan") if one is None or one.demand < 0 else float(one.demand) for one in before]
+            self._demand.seed(readings.services.keys, np.array(demand), now)
+
+    def _decide(self, snapshot: Snapshot, *, warm: bool, known: Bools, problems: list[str]) -> GuardedPlan:
+        """Asks the algorithm, then the built-in, then holds: whatever happens, something guarded comes back."""
+        for algorithm in (self._algorithm, PriorityFairShare()):
+            name = type(algorithm).__name__
+            try:
+                return guard(snapshot, algorithm.decide(snapshot), warm=warm, demand_known=known)
+            except PlanRejectedError as error:
+                problems.append(f"the plan of {name} was refused: {error}")
+            except Exception as error:  # Whatever an algorithm raises, the next one decides.
+                problems.append(f"{name} failed with {type(error).__name__}: {error}")
+        return hold(snapshot, warm=warm, demand_known=known)
+
+    def _remember(self, readings: Readings, charges: Charges, plan: GuardedPlan, enforced: Bools, now: float) -> None:
+        budgets = readings.budgets
+        keys = tuple(key for key, obeyed in zip(readings.services.keys, enforced, strict=True) if obeyed)
+        if readings.synced:
+            self._grants.record(keys, plan.grants[enforced], now)
+        self._guarded.append(budgets.names, plan.guarded_watts)
+        self._meter.append(budgets.names, charges.meter_watts)
+        over = {name for name, watts in zip(budgets.names, plan.over_watts, strict=True) if watts > 0}
+        self._over_since = {name: self._over_since.get(name, now) for name in sorted(over)}
+
+    def _result(
+        self,
+        readings: Readings,
+        charges: Charges,
+        sums: Sums,
+        picture: Picture,
+        known: Bools,
+        rung: Ints,
+        plan: GuardedPlan,
+        *,
+        warm: bool,
+        now: float,
+        problems: list[str],
+    ) -> StepResult:
+        services, budgets = readings.services, readings.budgets
+        over_since = np.array([self._over_since.get(name, np.nan) for name in budgets.names], dtype=np.float64)
+        late = now - over_since > budgets.shed_seconds  # NaN compares as not late.
+        unachievable = plan.unachievable | late
+        touches = (sums.unit_watts > 0) | (sums.active_watts > 0)
+        return StepResult(
+            now=now,
+            warm=warm,
+            plan=plan,
+            services=ServiceResults(
+                keys=services.keys,
+                policies=services.policies,
+                mode=services.mode,
+                floor=services.floor,
+                ceiling=services.ceiling,
+                cap_only=services.cap_only,
+                claimed_twice=services.claimed_twice,
+                demand=np.where(known, picture.demand, -1),
+                active=sums.active,
+                replica_watts=replica_watts(readings, charges),
+                stale=np.logical_or.reduce(touches & picture.frozen, axis=1),
+                unachievable=np.logical_or.reduce(touches & unachievable, axis=1),
+                enforced=enforcing(readings) & (sums.active <= plan.grants),
+            ),
+            budgets=BudgetResults(
+                limit_watts=budgets.limit_watts,
+                guarded_watts=plan.guarded_watts,
+                expected_watts=sums.expected_watts,
+                residual_watts=charges.residual_watts,
+                over_watts=plan.over_watts,
+                meter_watts=charges.meter_watts,
+                nodes=sums.nodes,
+                rung=rung,
+                unachievable=unachievable,
+                over_since=over_since,
+            ),
+            violations=find_violations(readings, charges, plan.over_watts, plan.grants),
+            problems=tuple(problems),
+        )
+
+
+def _with_advice(plan: GuardedPlan, advice: GuardedPlan, enforced: Bools) -> GuardedPlan:
+    """Puts what the services in shadow modes would have got in their rows; sums stay those that are enforced."""
+    return replace(
+        plan,
+        grants=np.where(enforced, plan.grants, advice.grants),
+        reasons=np.where(enforced, plan.reasons, advice.reasons),
+        binding=np.where(enforced, plan.binding, advice.binding),
+        missing_watts=np.where(enforced, plan.missing_watts, advice.missing_watts),
+    )

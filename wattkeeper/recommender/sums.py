@@ -1,0 +1,119 @@
+"""Sums over domains: every term of the guarded sum as arrays by service and domain.
+
+A node may lie in several domains, each with a meter of its own, so every sum gathers by (domain, row) pairs and
+takes the watts of that domain's meter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wattkeeper.api.readings import Bools, Floats, Ints, PodPhase, Readings
+from wattkeeper.power.charges import Charges
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sums:
+    """S services, D domains.
+
+    Attributes:
+        active: int64[S], replicas on nodes that are not terminating.
+        pending: int64[S], replicas that exist and have no node yet.
+        active_watts, draining_watts, unit_watts: float64[S, D], see Snapshot.
+        fixed_watts: float64[D], fixed draw, unmanaged pods, what pending ones request, reserved and residual watts.
+        expected_watts: float64[D], the expected sum.
+        nodes: int64[D].
+    """
+
+    active: Ints
+    pending: Ints
+    active_watts: Floats
+    draining_watts: Floats
+    unit_watts: Floats
+    fixed_watts: Floats
+    expected_watts: Floats
+    nodes: Ints
+
+
+def build_sums(readings: Readings, charges: Charges) -> Sums:
+    """Builds every sum of one tick."""
+    nodes, pods, services, budgets = readings.nodes, readings.pods, readings.services, readings.budgets
+    domain_count, service_count = len(budgets.names), len(services.keys)
+    node_rows, node_domains = _pairs(nodes.domains)
+    node_meter = budgets.meter[node_domains]
+
+    def over_nodes(watts: Floats) -> Floats:
+        return _total(node_domains, watts[node_meter, node_rows], domain_count)
+
+    placed = np.flatnonzero((pods.node >= 0) & (pods.service >= 0))
+    pair_rows, pod_domains = _pairs(nodes.domains[pods.node[placed]])
+    pod_rows = placed[pair_rows]
+    pod_meter = budgets.meter[pod_domains]
+    cell = pods.service[pod_rows] * domain_count + pod_domains
+    watts = charges.pod_upper_watts[pod_meter, pod_rows]
+    terminating = pods.phase[pod_rows] == PodPhase.TERMINATING
+
+    def by_service(chosen: Bools) -> Floats:
+        flat = _total(cell[chosen], watts[chosen], service_count * domain_count)
+        return flat.reshape(service_count, domain_count)
+
+    expected = over_nodes(charges.node_expected_watts) + over_nodes(charges.unmanaged_expected_watts)
+    expected += _total(pod_domains, charges.pod_expected_watts[pod_meter, pod_rows], domain_count)
+    return Sums(
+        active=_replicas(readings, (pods.phase != PodPhase.TERMINATING) & (pods.node >= 0)),
+        pending=_replicas(readings, (pods.phase != PodPhase.TERMINATING) & (pods.node < 0)),
+        active_watts=by_service(~terminating),
+        draining_watts=by_service(terminating),
+        unit_watts=unit_watts(readings, charges),
+        fixed_watts=over_nodes(charges.node_upper_watts)
+        + over_nodes(charges.unmanaged_upper_watts)
+        + charges.pending_unmanaged_watts[budgets.meter]
+        + budgets.reserved_watts
+        + np.maximum(charges.residual_watts, 0.0),
+        expected_watts=expected,
+        nodes=np.bincount(node_domains, minlength=domain_count),
+    )
+
+
+def unit_watts(readings: Readings, charges: Charges) -> Floats:
+    """Returns float64[S, D]: the most that one further replica may draw in a domain, 0 where it cannot land.
+
+    The worst of the kinds of node that the domain has and the service may use.
+    """
+    nodes, services, budgets = readings.nodes, readings.services, readings.budgets
+    unit = np.zeros((len(services.keys), len(budgets.names)))
+    node_rows, node_domains = _pairs(nodes.domains)
+    present = np.zeros((len(budgets.names), len(nodes.kind_names)), dtype=np.bool_)
+    present[node_domains, nodes.kind[node_rows]] = True
+    for kind in range(len(nodes.kind_names)):
+        columns = np.flatnonzero(present[:, kind])
+        by_domain = charges.replica_upper_watts[budgets.meter[columns], :, kind].T  # float64[S, columns]
+        unit[:, columns] = np.maximum(unit[:, columns], by_domain * services.eligible[:, kind, np.newaxis])
+    return unit * services.eligible_domains
+
+
+def replica_watts(readings: Readings, charges: Charges) -> Floats:
+    """Returns float64[S]: upper bound of one replica at the node's meter, the worst kind that it can land on."""
+    node_meter = 1
+    upper = np.where(readings.services.eligible, charges.replica_upper_watts[node_meter], 0.0)
+    return upper.max(axis=1, initial=0.0)
+
+
+def _replicas(readings: Readings, chosen: Bools) -> Ints:
+    pods, services = readings.pods, readings.services
+    counted = pods.service[chosen & (pods.service >= 0)]
+    total = np.bincount(counted, minlength=len(services.keys))
+    return -(-total // services.pods_per_replica)  # A group that is not whole yet counts as one.
+
+
+def _total(rows: Ints, watts: Floats, count: int) -> Floats:
+    """Returns float64[count]: watts summed by row."""
+    return np.bincount(rows, weights=watts, minlength=count).astype(np.float64, copy=False)
+
+
+def _pairs(domains: Ints) -> tuple[Ints, Ints]:
+    """Returns (row, domain) of every membership in a padded int64[n, J]."""
+    rows, columns = np.nonzero(domains >= 0)
+    return rows, domains[rows, columns]
