@@ -8,9 +8,8 @@ ever 0 because it is missing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
-from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -265,4 +264,4 @@ class Readings:
     services: ServiceRows
     budgets: BudgetRows
     synced: bool
-    published: Mapping[ServiceKey, Published] = MappingProxyType({})
+    published: Mapping[ServiceKey, Published] = field(default_factory=dict[ServiceKey, Published])
