@@ -1,0 +1,91 @@
+"""For people: why each service got what it got, and which domain stands in its way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wattkeeper.api.readings import Bools, Floats, Ints
+from wattkeeper.api.snapshot import Snapshot
+from wattkeeper.guard.guarded_plan import GrantReason
+from wattkeeper.guard.standing import any_domain, over_watts, standing_grants
+
+_NAMED = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What was decided, as far as reasons need it.
+
+    Attributes:
+        grants: int64[S].
+        guarded_watts, planned_watts: float64[D], as in GuardedPlan.
+        landing, touching: bool[S, D].
+        stale: bool[S], the service touches a frozen domain.
+        demand_known: bool[S].
+        warm: whether anything was decided at all.
+    """
+
+    grants: Ints
+    guarded_watts: Floats
+    planned_watts: Floats
+    landing: Bools
+    touching: Bools
+    stale: Bools
+    demand_known: Bools
+    warm: bool
+
+
+def reasons(snapshot: Snapshot, outcome: Outcome) -> Ints:
+    """Returns int64[S], GrantReason: the first that applies, from the most to the least surprising."""
+    count = len(snapshot.services)
+    if not outcome.warm:
+        return np.full(count, GrantReason.WARMING_UP, dtype=np.int64)
+    grants = outcome.grants
+    over = over_watts(snapshot.limit_watts, outcome.planned_watts) > 0.0
+    short = grants < snapshot.demand
+    held = grants >= standing_grants(snapshot)
+    choices: list[tuple[Bools, GrantReason]] = [
+        ((grants > 0) & (grants <= snapshot.floor) & any_domain(outcome.touching[:, over]), GrantReason.FLOOR_HELD),
+        (outcome.stale & short & held, GrantReason.READINGS_STALE),
+        (~outcome.demand_known & held, GrantReason.DEMAND_UNKNOWN),
+        (~any_domain(outcome.landing), GrantReason.UNCAPPED),
+        (short, GrantReason.BUDGET_BINDS),
+    ]
+    met = np.int64(GrantReason.DEMAND_MET)
+    return np.select([choice for choice, _ in choices], [np.int64(reason) for _, reason in choices], default=met)
+
+
+def bindings(snapshot: Snapshot, outcome: Outcome, why: Ints) -> tuple[Ints, Floats]:
+    """Returns the domain that lacks most for each service's demand, -1 for none, and the watts it lacks.
+
+    A domain lacks watts where the demand would exceed its planned sum, or its guarded sum while others drain.
+    """
+    binding = np.full(len(snapshot.services), -1, dtype=np.int64)
+    missing = np.zeros(len(snapshot.services))
+    rows = np.flatnonzero(np.isin(why, (GrantReason.BUDGET_BINDS, GrantReason.FLOOR_HELD)))
+    if not len(rows) or not len(snapshot.domains):
+        return binding, missing
+    unit, grants, active = snapshot.unit_watts[rows], outcome.grants[rows], snapshot.active[rows]
+    wanted = np.maximum(snapshot.demand[rows], grants)
+    kept = (np.minimum(wanted, active) - np.minimum(grants, active)).astype(np.float64)
+    share = np.divide(kept, active, out=np.zeros(len(rows)), where=active > 0)
+    added = (np.maximum(wanted - active, 0) - np.maximum(grants - active, 0)).astype(np.float64)
+    raised = np.maximum(wanted - np.maximum(snapshot.committed[rows], grants), 0).astype(np.float64)
+    planned = share[:, None] * snapshot.active_watts[rows] + added[:, None] * unit + outcome.planned_watts
+    guarded = raised[:, None] * unit + np.where(raised[:, None] > 0, outcome.guarded_watts, -np.inf)
+    lack = np.where(outcome.touching[rows], np.maximum(planned, guarded) - snapshot.limit_watts, -np.inf)
+    binding[rows] = np.argmax(lack, axis=1)
+    missing[rows] = np.maximum(lack.max(axis=1), 0.0)
+    return binding, missing
+
+
+def sentence(snapshot: Snapshot, changed: Bools, what: str) -> tuple[str, ...]:
+    """Returns one sentence that names the services in `changed`, or none if there are none."""
+    rows = np.flatnonzero(changed)
+    if not len(rows):
+        return ()
+    names = ", ".join(snapshot.services[row] for row in rows[:_NAMED].tolist())
+    more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
+    return (f"{what}: {names}{more}",)
