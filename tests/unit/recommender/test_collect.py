@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+
+from tests.unit.recommender.frozen_view import (
+    FrozenView,
+    budget,
+    deployment,
+    measured,
+    node,
+    pod,
+    policy,
+    scaled_object,
+)
+from wattkeeper.api.readings import Mode, PodKey, PodPhase, ServiceKey
+from wattkeeper.cluster.objects import Node, Pod
+from wattkeeper.recommender.collect import ReadingsCollector
+
+NOW = 1_000.0
+CHAT = ServiceKey("llm", "Deployment", "chat")
+
+
+def cluster() -> FrozenView:
+    return FrozenView(
+        node("a", rack="1"),
+        node("b", rack="2"),
+        budget("all", 9_000),
+        budget("rack-1", 5_000, labels={"rack": "1"}),
+        policy("chat", priority=5, ceiling=20),
+        deployment("chat", 2),
+        pod("chat", 1, on="a"),
+        pod("chat", 2, on="b"),
+    )
+
+
+def test_a_pod_without_a_series_is_unknown_never_zero() -> None:
+    watts = {PodKey("llm", "chat-abc-1"): 300.0}
+    readings = ReadingsCollector(cluster()).collect(measured(NOW - 2, pod_gpu=watts, pod_cpu=watts), NOW)
+    rows = dict(
+        zip(readings.pods.keys, zip(readings.pods.gpu_watts, readings.pods.age_seconds, strict=True), strict=True)
+    )
+    assert rows[PodKey("llm", "chat-abc-1")] == (300.0, 2.0)
+    assert np.isnan(rows[PodKey("llm", "chat-abc-2")][0])
+    assert rows[PodKey("llm", "chat-abc-2")][1] == np.inf
+
+
+def test_a_node_may_lie_in_several_domains() -> None:
+    readings = ReadingsCollector(cluster()).collect(measured(NOW), NOW)
+    by_node = {
+        name: set(row[row >= 0].tolist())
+        for name, row in zip(readings.nodes.names, readings.nodes.domains, strict=True)
+    }
+    assert (readings.budgets.names, by_node) == (("all", "rack-1"), {"a": {0, 1}, "b": {0}})
+
+
+def test_a_service_is_charged_to_every_domain_it_could_land_in() -> None:
+    readings = ReadingsCollector(cluster()).collect(measured(NOW), NOW)
+    assert readings.services.eligible_domains.tolist() == [[True, True]]
+
+
+def test_a_node_selector_keeps_a_service_out_of_a_domain() -> None:
+    view = cluster()
+    view.put(deployment("chat", 2, selector={"rack": "2"}))
+    readings = ReadingsCollector(view).collect(measured(NOW), NOW)
+    assert readings.services.eligible_domains.tolist() == [[True, False]]
+
+
+def test_a_node_with_too_few_gpus_is_no_place() -> None:
+    view = cluster()
+    view.put(deployment("chat", 2, gpus=16))
+    assert not ReadingsCollector(view).collect(measured(NOW), NOW).services.eligible_domains.any()
+
+
+def test_pods_and_changes_reach_the_next_collect() -> None:
+    view = cluster()
+    collector = ReadingsCollector(view)
+    collector.collect(measured(NOW), NOW)
+    view.put(pod("chat", 3, on=""))
+    view.drop(Pod, "llm", "chat-abc-1")
+    phases = sorted(collector.collect(measured(NOW), NOW).pods.phase.tolist())
+    assert phases == [PodPhase.PENDING, PodPhase.RUNNING]
+
+
+def test_a_pod_on_a_node_that_is_not_known_is_charged_as_one_without_a_place() -> None:
+    view = cluster()
+    view.drop(Node, "", "b")
+    readings = ReadingsCollector(view).collect(measured(NOW), NOW)
+    assert sorted(readings.pods.phase.tolist()) == [PodPhase.PENDING, PodPhase.RUNNING]
+
+
+def test_pods_of_no_service_are_unmanaged() -> None:
+    view = cluster()
+    view.put(pod("batch", 1, on="a"))
+    readings = ReadingsCollector(view).collect(measured(NOW), NOW)
+    assert sorted(readings.pods.service.tolist()) == [-1, 0, 0]
+
+
+def test_demand_is_requests_over_what_one_replica_should_carry() -> None:
+    requests = {PodKey("llm", "chat-abc-1"): 30.0, PodKey("llm", "chat-abc-2"): 15.0}
+    services = ReadingsCollector(cluster()).collect(measured(NOW - 1, requests=requests), NOW).services
+    assert (services.demand.tolist(), services.demand_age_seconds.tolist()) == ([4.5], [1.0])
+
+
+def test_demand_that_nobody_reports_is_unknown() -> None:
+    services = ReadingsCollector(cluster()).collect(measured(NOW), NOW).services
+    assert np.isnan(services.demand[0])
+    assert services.demand_age_seconds[0] == np.inf
+
+
+def test_a_policys_own_query_is_asked_for_and_used() -> None:
+    view = cluster()
+    view.put(policy("chat", query="sum(gateway_requests)", per_replica=4))
+    collector = ReadingsCollector(view)
+    assert collector.request().demand_queries == ((CHAT, "sum(gateway_requests)"),)
+    assert collector.collect(measured(NOW, queried={CHAT: 10.0}), NOW).services.demand.tolist() == [2.5]
+
+
+def test_a_target_claimed_twice_gets_the_stricter_of_each_figure() -> None:
+    view = cluster()
+    view.put(policy("strict", priority=1, ceiling=7, mode="Off", selects={"policy": "chat"}))
+    services = ReadingsCollector(view).collect(measured(NOW), NOW).services
+    assert (
+        services.claimed_twice.tolist(),
+        services.priority.tolist(),
+        services.ceiling.tolist(),
+        services.mode.tolist(),
+    ) == (
+        [True],
+        [1],
+        [7],
+        [Mode.SCALE],
+    )
+
+
+def test_a_budget_limits_the_priority_that_a_namespace_may_use() -> None:
+    view = cluster()
+    view.put(budget("rack-1", 5_000, labels={"rack": "1"}, max_priority={"*": 3}))
+    assert ReadingsCollector(view).collect(measured(NOW), NOW).services.priority.tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"), [({"metric": "cap"}, True), ({"metric": "replicas"}, False), ({}, False)]
+)
+def test_a_trigger_that_hands_out_the_cap_alone_is_recognised(metadata: dict[str, str], expected: bool) -> None:
+    view = cluster()
+    view.put(scaled_object("chat", "chat", **metadata))
+    assert ReadingsCollector(view).collect(measured(NOW), NOW).services.cap_only.tolist() == [expected]
+
+
+def test_an_annotation_raises_what_a_policy_says_and_never_lowers_it() -> None:
+    import msgspec
+
+    view = cluster()
+    plain = deployment("chat", 2)
+    noted = msgspec.structs.replace(plain.metadata, annotations={"wattkeeper.dev/watts-per-replica": "900"})
+    view.put(msgspec.structs.replace(plain, metadata=noted))
+    assert ReadingsCollector(view).collect(measured(NOW), NOW).services.prior_watts.tolist() == [900.0]
