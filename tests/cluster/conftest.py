@@ -26,9 +26,9 @@ HERE = Path(__file__).resolve().parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks every test below this folder."""
+    """Marks the tests below this folder that need the control plane."""
     for item in items:
-        if HERE in item.path.parents:
+        if HERE in item.path.parents and isinstance(item, pytest.Function) and "plane" in item.fixturenames:
             item.add_marker("cluster")
 
 

@@ -52,10 +52,8 @@ class Bench:
         await self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
 
     async def close(self) -> None:
-        """Takes everything away again, without waiting for the namespace to be empty, and revives what was killed."""
-        for name, process in self.plane.processes.items():
-            if not process.alive and name in self.plane.essential:
-                await self.plane.restart(name)
+        """Takes everything away again, without waiting for the namespace to be empty, and mends the control plane."""
+        await self.plane.revive()
         await self.exporter.recover()
         for item in reversed(self._cluster_objects):
             await self.api.delete(item["apiVersion"], item["kind"], item["metadata"]["name"])

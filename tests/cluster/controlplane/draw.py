@@ -233,8 +233,11 @@ class Fleet:
         """Integrates up to a moment; nothing changed since the last one."""
         seconds = max(0.0, now - self._now)
         self._now = max(self._now, now)
+        pods_by_node: dict[str, list[Pod]] = {}
+        for pod in self.pods.values():
+            pods_by_node.setdefault(pod.node, []).append(pod)
         for node in self.nodes.values():
-            self._integrate(node, [pod for pod in self.pods.values() if pod.node == node.name], seconds, now)
+            self._integrate(node, pods_by_node.get(node.name, []), seconds, now)
         self.terminated = [(when, pod) for when, pod in self.terminated if now - when < self.TERMINATED_SECONDS]
         interval_seconds = self._now - self._interval_began
         if interval_seconds >= GAUGE_SECONDS:

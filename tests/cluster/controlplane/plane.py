@@ -44,7 +44,8 @@ class Plane:
         authority: signs certificates, for webhooks and scalers, that the API server and KEDA can be told to trust.
         exporter_url: where the fake Kepler, DCGM and vLLM serve.
         prometheus_url: where Prometheus serves, None without it.
-        essential: names of the processes that the control plane consists of, as against those that tests add.
+        essential: names of the processes that the control plane consists of, in the order of their start, as against
+            those that tests add.
     """
 
     def __init__(self, tools: Tools, folder: Path, *, dies_with_parent: bool = True) -> None:
@@ -52,7 +53,7 @@ class Plane:
         self._dies_with_parent = dies_with_parent
         self.folder = folder
         self.processes: dict[str, Process] = {}
-        self.essential: frozenset[str] = frozenset()
+        self.essential: tuple[str, ...] = ()
         self._logs = folder / "logs"
         self._logs.mkdir(parents=True, exist_ok=True)
         ports = free_ports(13)
@@ -106,7 +107,7 @@ class Plane:
         except BaseException:
             self.stop()
             raise
-        self.essential = frozenset(self.processes)
+        self.essential = tuple(self.processes)
         return self
 
     async def _start(self) -> None:
@@ -135,8 +136,8 @@ class Plane:
             self.run(keda.operator(programs, certificates, self._keda_ports, self.kubeconfig))
             self.run(keda.adapter(programs, certificates, self._keda_ports, self.kubeconfig))
             await self._wait(lambda: keda.ready(api), "KEDA's adapter serves external metrics")
-        for name, url in self._health_urls().items():
-            await self._wait(lambda url=url: answers(url), f"{name} answers at {url}")
+        for name in self._health_urls():
+            await self._wait_healthy(name)
 
     def _exporter(self) -> Command:
         return Command(
@@ -161,10 +162,13 @@ class Plane:
             urls["prometheus"] = f"{self.prometheus_url}/-/ready"
         return urls
 
-    async def _wait(self, probe: Callable[[], Awaitable[bool]], what: str) -> None:
+    async def _wait(self, probe: Callable[[], Awaitable[bool]], what: str, *, only: str | None = None) -> None:
+        """Waits, and fails at once when a program that matters for it has died."""
+
         async def checked() -> bool:
-            for process in self.processes.values():
-                process.check_alive()
+            for name, process in self.processes.items():
+                if only in (None, name):
+                    process.check_alive()
             return await probe()
 
         await wait_for(checked, what=what, timeout_seconds=READY_SECONDS, describe=self._describe)
@@ -173,11 +177,25 @@ class Plane:
         return "\n".join(f"--- {one.log}\n{one.tail()[-800:]}" for one in self.processes.values())
 
     async def restart(self, name: str) -> None:
-        """Kills one program, starts it again, and returns when it serves where it has a health page."""
+        """Kills one program, starts it again, and returns when it serves, where it has a page that says so."""
         self.processes[name].restart()
-        url = self._health_urls().get(name)
-        if url:
-            await self._wait(lambda: answers(url), f"{name} answers at {url}")
+        if name in {"etcd", "kube-apiserver"}:
+            async with Api(self.connection) as api:
+                await self._wait(lambda: _serves_api(api), "the API server is ready", only=name)
+        elif name in self._health_urls():
+            await self._wait_healthy(name)
+
+    async def revive(self) -> None:
+        """Undoes what a test did to the control plane's programs: resumes the paused, restarts the dead."""
+        for name in self.essential:
+            if self.processes[name].alive:
+                self.processes[name].resume()
+            else:
+                await self.restart(name)
+
+    async def _wait_healthy(self, name: str) -> None:
+        url = self._health_urls()[name]
+        await self._wait(lambda: answers(url), f"{name} answers at {url}", only=name)
 
     def stop(self) -> None:
         """Kills everything at once, the last started first; nothing of a run is worth a graceful end."""
