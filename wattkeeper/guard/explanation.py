@@ -83,9 +83,9 @@ def bindings(snapshot: Snapshot, outcome: Outcome, why: Ints) -> tuple[Ints, Flo
 
 def sentence(snapshot: Snapshot, changed: Bools, what: str) -> tuple[str, ...]:
     """Returns one sentence that names the services in `changed`, or none if there are none."""
-    rows = np.flatnonzero(changed)
-    if not len(rows):
+    rows: list[int] = np.flatnonzero(changed).tolist()
+    if not rows:
         return ()
-    names = ", ".join(snapshot.services[row] for row in rows[:_NAMED].tolist())
+    names = ", ".join(snapshot.services[row] for row in rows[:_NAMED])
     more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
     return (f"{what}: {names}{more}",)

@@ -1,0 +1,139 @@
+"""Progressive filling over several domains at once: max-min fairness with bottlenecks (Bertsekas and Gallager, 1992).
+
+All services rise together, each at the same fraction of what it is due. When a domain is full, the services that
+draw there stay where they are and the others go on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wattkeeper.algorithms.draw import Draw
+from wattkeeper.api.readings import Bools, Floats, Ints
+
+_LEVEL_TOLERANCE = 1e-9
+_WATT_TOLERANCE = 1e-7
+_STEPS = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Pairs:
+    """The E pairs of a service and a domain that is too small for all: a service rises from `lower` to `upper`.
+
+    Attributes:
+        row, column: int64[E].
+        lower, upper, active: float64[E], replicas of the pair's service.
+        each, unit: float64[E], watts per replica up to `active` and above.
+        total: float64[E], watts from lower to upper.
+    """
+
+    row: Ints
+    column: Ints
+    lower: Floats
+    upper: Floats
+    active: Floats
+    each: Floats
+    unit: Floats
+    total: Floats
+
+    def only(self, keep: Bools) -> _Pairs:
+        """Returns the pairs where bool[E] holds."""
+        return _Pairs(
+            row=self.row[keep],
+            column=self.column[keep],
+            lower=self.lower[keep],
+            upper=self.upper[keep],
+            active=self.active[keep],
+            each=self.each[keep],
+            unit=self.unit[keep],
+            total=self.total[keep],
+        )
+
+    def draw(self, level: Floats) -> tuple[Floats, Floats]:
+        """Returns what each pair draws above its lower bound at its level, and by how much per level: float64[E]."""
+        share = level * self.upper
+        replicas = np.maximum(share, self.lower)
+        kept = np.minimum(replicas, self.active)
+        watts = (kept - np.minimum(self.lower, self.active)) * self.each
+        watts += (replicas - kept - np.maximum(self.lower - self.active, 0.0)) * self.unit
+        slope = np.where(share > self.active, self.unit, self.each) * self.upper
+        return watts, np.where(share > self.lower, slope, 0.0)
+
+
+def fill(draw: Draw, rows: Ints, lower: Ints, upper: Ints, room_watts: Floats) -> Floats:
+    """Returns the max-min fair share of each service: float64[len(rows)], replicas between `lower` and `upper`.
+
+    A service's share is its fraction of `upper`, or `lower` if that is more.
+
+    Args:
+        draw: what replicas draw.
+        rows: int64[R], the services that share; R may be 0.
+        lower: int64[R], at least 0.
+        upper: int64[R], at least lower.
+        room_watts: float64[D], what the domains have left while everyone is at `lower`; may be negative.
+    """
+    gains = draw.gains(rows, lower, upper)
+    binding = np.flatnonzero(gains.sum(axis=0) > room_watts)
+    row, place = np.nonzero(gains[:, binding] > 0.0)
+    column = binding[place]
+    levels = np.ones(len(rows))
+    room = room_watts.copy()
+    pairs = _Pairs(
+        row=row,
+        column=column,
+        lower=lower[row].astype(np.float64),
+        upper=upper[row].astype(np.float64),
+        active=draw.active[rows[row]],
+        each=draw.each[rows[row], column],
+        unit=draw.unit[rows[row], column],
+        total=gains[row, column],
+    )
+    while len(pairs.row):
+        full_at = _levels(pairs, room)
+        lowest = np.ones(len(rows))
+        np.minimum.at(lowest, pairs.row, full_at[pairs.column])
+        # A domain is settled once none of its services is stopped earlier elsewhere. Of all domains that one with the
+        # lowest level always is, so every round settles something, and far apart ones settle at once.
+        waits = lowest[pairs.row] < full_at[pairs.column] - _LEVEL_TOLERANCE
+        settled = np.bincount(pairs.column[waits], minlength=len(room)) == 0
+        stopped = np.zeros(len(rows), dtype=np.bool_)
+        stopped[pairs.row[settled[pairs.column]]] = True
+        levels[stopped] = lowest[stopped]
+        done = stopped[pairs.row]
+        gone = pairs.only(done)
+        watts, _ = gone.draw(levels[gone.row])
+        room -= np.bincount(gone.column, weights=watts, minlength=len(room))
+        pairs = pairs.only(~done)
+        short = np.bincount(pairs.column, weights=pairs.total, minlength=len(room)) > room
+        pairs = pairs.only(short[pairs.column])
+    return np.clip(levels * upper, lower, upper)
+
+
+def _levels(pairs: _Pairs, room: Floats) -> Floats:
+    """Returns the highest level, up to 1, at which each domain's pairs fit: float64[D].
+
+    Newton's method from above, which is exact after as many steps as the sum has bends while a further replica draws
+    at least what a running one does; bisection takes over where that does not hold.
+    """
+    count = len(room)
+    low, high = np.zeros(count), np.ones(count)
+    open_ = np.zeros(count, dtype=np.bool_)
+    open_[pairs.column] = True
+    open_ &= room > 0.0
+    guess = high
+    for _ in range(_STEPS):
+        some = pairs.only(open_[pairs.column])
+        watts, slopes = some.draw(guess[some.column])
+        excess = np.bincount(some.column, weights=watts, minlength=count) - room
+        slope = np.bincount(some.column, weights=slopes, minlength=count)
+        low = np.where(open_ & (excess <= _WATT_TOLERANCE), guess, low)
+        high = np.where(open_ & (excess > _WATT_TOLERANCE), guess, high)
+        open_ &= (np.abs(excess) > _WATT_TOLERANCE) & (high - low > _LEVEL_TOLERANCE / 16)
+        if not open_.any():
+            break
+        newton = guess - np.divide(excess, slope, out=np.zeros(count), where=slope > 0.0)
+        inside = (newton > low) & (newton < high)
+        guess = np.where(open_, np.where(inside, newton, (low + high) / 2), guess)
+    return low
