@@ -17,10 +17,9 @@ import pytest
 
 from tests.cluster.controlplane.api import Api
 from tests.cluster.controlplane.bench import Bench
-from tests.cluster.controlplane.build import build_all, prometheus, require_go
 from tests.cluster.controlplane.errors import BuildError, MissingToolError
 from tests.cluster.controlplane.exporter_client import ExporterClient
-from tests.cluster.controlplane.plane import Plane, Tools
+from tests.cluster.controlplane.plane import Plane, find_tools
 
 HERE = Path(__file__).resolve().parent
 
@@ -42,7 +41,7 @@ def _refuse(reason: str) -> NoReturn:
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     """The control plane, started once a session; its logs lie in pytest's folder for the session."""
     try:
-        tools = Tools(built=build_all(go=require_go()), prometheus=prometheus())
+        tools = find_tools()
     except (MissingToolError, BuildError) as error:
         _refuse(str(error))
     running = Plane(tools, tmp_path_factory.mktemp("plane"))

@@ -159,3 +159,70 @@ async def test_a_service_account_may_do_only_what_its_rules_allow(bench: Bench) 
         with pytest.raises(ApiError, match="cannot list resource") as refused:
             await reader.list("v1", "Secret", namespace=bench.namespace)
     assert refused.value.status == 403
+
+
+async def test_a_node_in_trouble_stays_unready_until_it_recovers(bench: Bench) -> None:
+    (name,) = await bench.add_nodes(1)
+    await bench.set_node_ready(name, ready=False)
+
+    async def tainted() -> bool:
+        node = await bench.api.get("v1", "Node", name)
+        return any(one["key"] == "node.kubernetes.io/not-ready" for one in node["spec"].get("taints", []))
+
+    await bench.wait_for(tainted, what="the node is tainted")
+    await bench.set_node_ready(name, ready=True)
+
+    async def usable() -> bool:
+        return not await tainted()
+
+    await bench.wait_for(usable, what="the taint is gone")
+
+
+async def test_the_exporter_tells_unmanaged_draw_from_a_sensors_spike(bench: Bench) -> None:
+    (node,) = await bench.add_nodes(1, gpus=0)
+    began = (await bench.exporter.truth()).monotonic_seconds
+    await bench.exporter.set_unmanaged(node, 500.0)
+    await bench.exporter.spike(node, 9000.0, seconds=60)
+    url = bench.plane.prometheus_url
+    assert url is not None
+    above = f'sum(kepler_node_cpu_watts{{node_name="{node}",zone=~"package|dram"}}) > 9500'
+    await bench.wait_for(lambda: query(url, above), what="the readings have both", timeout_seconds=10)
+    assert (await bench.exporter.truth()).node_watts[node] == 560.0
+    assert max(watts for _, watts in await bench.exporter.history([node], since=began)) == 560.0
+
+
+async def test_frozen_readings_stay_while_the_truth_moves_on(bench: Bench) -> None:
+    (node,) = await bench.add_nodes(1, gpus=0)
+    url = bench.plane.prometheus_url
+    assert url is not None
+    watts = f'sum(kepler_node_cpu_watts{{node_name="{node}",zone=~"package|dram"}})'
+
+    async def reads(expected: float) -> bool:
+        return [round(value) for _, value in await query(url, watts)] == [expected]
+
+    await bench.wait_for(lambda: reads(60), what="the idle node's watts are read", timeout_seconds=10)
+    await bench.exporter.freeze()
+    await bench.exporter.set_unmanaged(node, 500.0)
+
+    ((_, moment),) = await query(url, "vector(time())")
+
+    async def scraped_since() -> bool:
+        fresh = await query(url, f'timestamp(kepler_node_cpu_watts{{node_name="{node}",zone="dram"}}) > {moment}')
+        return bool(fresh) and (await bench.exporter.truth()).node_watts[node] == 560.0
+
+    await bench.wait_for(scraped_since, what="Prometheus has scraped since", timeout_seconds=10)
+    assert await reads(60)
+    await bench.exporter.recover()
+    await bench.wait_for(lambda: reads(560), what="the readings follow again", timeout_seconds=10)
+
+
+async def test_a_killed_api_server_comes_back_with_everything(bench: Bench) -> None:
+    await bench.add_nodes(1)
+    await bench.deploy(bench.deployment("llm", replicas=1))
+    bench.plane.processes["kube-apiserver"].kill()
+    with pytest.raises(aiohttp.ClientError):
+        await bench.replicas("llm")
+    await bench.plane.restart("kube-apiserver")
+    assert await bench.replicas("llm") == 1
+    await bench.scale("llm", 2)
+    await bench.wait_ready("llm", 2)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ import aiohttp
 import yaml
 
 from tests.cluster.controlplane.errors import ApiError
+from tests.cluster.controlplane.waiting import wait_for
 
 FIELD_MANAGER = "wattkeeper-tests"
 WATCH_SECONDS = 600
@@ -232,6 +234,18 @@ class Api:
         if grace_seconds is not None:
             query["gracePeriodSeconds"] = str(grace_seconds)
         await self.request("DELETE", await self.path(api_version, kind, namespace=namespace), query=query)
+
+    async def install_definitions(self, files: Iterable[Path]) -> None:
+        """Applies the custom resource definitions of YAML files and waits until their kinds are served."""
+        items = [cast("Object", one) for file in files for one in yaml.safe_load_all(file.read_text()) if one]
+        await asyncio.gather(*(self.apply(one) for one in items))
+        names = {one["metadata"]["name"] for one in items}
+
+        async def served() -> bool:
+            found = await self.list("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+            return names <= {one["metadata"]["name"] for one in found if holds(one, "Established")}
+
+        await wait_for(served, what=f"definitions are established: {', '.join(sorted(names))}")
 
     async def watch(self, api_version: str, kind: str) -> AsyncIterator[tuple[str, Object]]:
         """Lists a kind in every namespace and follows it until the server closes the watch.

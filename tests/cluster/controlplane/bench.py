@@ -11,8 +11,9 @@ from typing import TypeVar, cast
 from tests.cluster.controlplane.api import Api, Connection, Object, holds
 from tests.cluster.controlplane.draw import GPU_RESOURCE
 from tests.cluster.controlplane.exporter_client import ExporterClient
-from tests.cluster.controlplane.kwok import EXIT_DELAY, LOAD_DELAY
+from tests.cluster.controlplane.kwok import EXIT_DELAY, LOAD_DELAY, UNREADY
 from tests.cluster.controlplane.plane import Plane
+from tests.cluster.controlplane.processes import Command, Process
 from tests.cluster.controlplane.waiting import wait_for
 
 POOL = "tests.wattkeeper.dev/pool"
@@ -46,6 +47,7 @@ class Bench:
         self.nodes: list[str] = []
         self._numbers = itertools.count()
         self._cluster_objects: list[Object] = []
+        self._processes: list[Process] = []
 
     async def open(self) -> None:
         """Makes the namespace."""
@@ -53,6 +55,8 @@ class Bench:
 
     async def close(self) -> None:
         """Takes everything away again, without waiting for the namespace to be empty, and mends the control plane."""
+        for process in reversed(self._processes):
+            process.stop()
         await self.plane.revive()
         await self.exporter.recover()
         for item in reversed(self._cluster_objects):
@@ -64,6 +68,13 @@ class Bench:
     async def wait_for(self, probe: Callable[[], Awaitable[T]], *, what: str, timeout_seconds: float = 30.0) -> T:
         """Asks until the answer is truthy and returns it; see `waiting.wait_for`."""
         return await wait_for(probe, what=what, timeout_seconds=timeout_seconds)
+
+    def run(self, name: str, arguments: Sequence[str], *, environment: Mapping[str, str] | None = None) -> Process:
+        """Starts a program that ends with the test; its log is in the control plane's folder, named after the test."""
+        command = Command(name=f"{self.namespace}-{name}", arguments=arguments, environment=environment or {})
+        process = self.plane.run(command)
+        self._processes.append(process)
+        return process
 
     async def apply(self, item: Object) -> Object:
         """Applies an object, in the test's namespace unless it names another; cluster-wide ones go with the test."""
@@ -117,6 +128,17 @@ class Bench:
 
         await self.wait_for(usable, what=f"nodes {', '.join(names)} are Ready and without taints")
         return names
+
+    async def set_node_ready(self, name: str, *, ready: bool) -> None:
+        """Makes a node report NotReady as a kubelet in trouble does, or lets it be Ready again."""
+        mark: Object = {"metadata": {"annotations": {UNREADY: None if ready else "true"}}}
+        await self.api.patch("v1", "Node", name, mark)
+        if not ready:
+            node = await self.api.get("v1", "Node", name)
+            conditions = [
+                {**one, "status": "False"} if one["type"] == "Ready" else one for one in node["status"]["conditions"]
+            ]
+            await self.api.patch("v1", "Node", name, {"status": {"conditions": conditions}}, sub="status")
 
     def deployment(
         self,

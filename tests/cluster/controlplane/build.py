@@ -104,7 +104,7 @@ def build_all(*, go: str) -> Built:
     )
 
 
-def prometheus() -> Path:
+def find_prometheus() -> Path:
     """Returns Prometheus from the PATH, or from Debian's package in the cache, fetched if need be.
 
     Raises:
@@ -203,7 +203,7 @@ def main() -> int:
     """Prepares everything, prints each path; exit status 1 with the tool's words when something fails."""
     try:
         built = build_all(go=require_go())
-        paths = {**built.programs, "keda-crds": built.keda_definitions, "prometheus": prometheus()}
+        paths = {**built.programs, "keda-crds": built.keda_definitions, "prometheus": find_prometheus()}
     except (BuildError, MissingToolError) as error:
         print(error, file=sys.stderr)
         return 1

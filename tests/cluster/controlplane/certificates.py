@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import ipaddress
 from dataclasses import dataclass
@@ -67,6 +68,11 @@ class Authority:
             .not_valid_before(NOT_BEFORE)
             .not_valid_after(NOT_AFTER)
         )
+
+    @property
+    def bundle(self) -> str:
+        """The certificate as a webhook's caBundle wants it."""
+        return base64.b64encode(self.certificate.read_bytes()).decode()
 
     def issue(self, name: str, *, common_name: str | None = None, dns_names: tuple[str, ...] = ()) -> KeyPair:
         """Signs a certificate that serves on loopback and also identifies a client.

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
-
-import yaml
 
 from tests.cluster.controlplane.api import Api, Object, holds
 from tests.cluster.controlplane.certificates import Authority, KeyPair
@@ -87,14 +84,6 @@ def adapter(programs: Mapping[str, Path], certificates: Path, ports: Ports, kube
         ),
         environment=_environment(),
     )
-
-
-def definitions(folder: Path) -> list[Object]:
-    """Returns KEDA's custom resource definitions from its module's folder."""
-    documents: list[Object] = []
-    for file in sorted(folder.glob("keda.sh_*.yaml")) + sorted(folder.glob("eventing.keda.sh_*.yaml")):
-        documents += [cast("Object", one) for one in yaml.safe_load_all(file.read_text()) if one]
-    return documents
 
 
 def objects(ports: Ports) -> list[Object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 import sys
@@ -15,7 +14,7 @@ import aiohttp
 
 from tests.cluster.controlplane import keda, kubernetes, prometheus
 from tests.cluster.controlplane.api import Api, Connection
-from tests.cluster.controlplane.build import Built
+from tests.cluster.controlplane.build import Built, build_all, find_prometheus, require_go
 from tests.cluster.controlplane.certificates import Authority
 from tests.cluster.controlplane.errors import ApiError, ProcessError
 from tests.cluster.controlplane.kwok import kwok
@@ -23,14 +22,36 @@ from tests.cluster.controlplane.processes import Command, Process, free_ports, s
 from tests.cluster.controlplane.waiting import wait_for
 
 READY_SECONDS = 90.0
+DEFINITIONS = Path(__file__).resolve().parents[3] / "manifests" / "crds"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """Everything that runs: what Go built, and Prometheus, or None to go without."""
+    """What a control plane is made of.
+
+    Attributes:
+        built: what Go built.
+        prometheus: the program, or None to go without.
+        definitions: YAML files with further custom resource definitions to serve.
+    """
 
     built: Built
     prometheus: Path | None
+    definitions: tuple[Path, ...] = ()
+
+
+def find_tools() -> Tools:
+    """Builds or finds everything, with Prometheus and the product's own definitions.
+
+    Raises:
+        MissingToolError: this machine lacks Go, or the means to have Prometheus.
+        BuildError: something could not be built or fetched.
+    """
+    return Tools(
+        built=build_all(go=require_go()),
+        prometheus=find_prometheus(),
+        definitions=tuple(sorted(DEFINITIONS.glob("*.yaml"))),
+    )
 
 
 class Plane:
@@ -128,7 +149,9 @@ class Plane:
             self.run(kubernetes.controller_manager(programs, self.folder, ports, identity, self.kubeconfig))
             self.run(kubernetes.scheduler(programs, self.folder, ports, self.kubeconfig))
             self.run(kwok(programs, self._kwok_port, self.kubeconfig))
-            await asyncio.gather(*(api.apply(one) for one in keda.definitions(self._tools.built.keda_definitions)))
+            await api.install_definitions(
+                (*self._tools.built.keda_definitions.glob("*.yaml"), *self._tools.definitions)
+            )
             for one in keda.objects(self._keda_ports):
                 await api.apply(one)
             certificates = self.folder / "keda"

@@ -8,16 +8,15 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from tests.cluster.controlplane.build import build_all, prometheus, require_go
 from tests.cluster.controlplane.down import FOLDER, RECORD, stop_all
 from tests.cluster.controlplane.errors import ControlPlaneError
-from tests.cluster.controlplane.plane import Plane, Tools
+from tests.cluster.controlplane.plane import Plane, find_tools
 
 
 def main() -> int:
     """Stops one that runs already, starts another, prints its addresses; exit status 1 with a reason on failure."""
     try:
-        tools = Tools(built=build_all(go=require_go()), prometheus=prometheus())
+        tools = find_tools()
         stop_all()
         plane = Plane(tools, FOLDER, dies_with_parent=False)
         asyncio.run(plane.start())
