@@ -14,10 +14,11 @@ GPUS_PER_NODE = 8
 ROAMING_SHARE = 0.2
 
 
-def fleet(nodes: int, services: int, *, seed: int, now: float, share_of_limit: float = 0.9) -> Readings:
+def fleet(nodes: int, services: int, *, seed: int, now: float, share_of_limit: float = 1.25) -> Readings:
     """Returns readings of a running fleet: `nodes` nodes with 10 pods each, most of them of some service.
 
-    Limits are set to `share_of_limit` of what the pods may draw, so that the decision has something to decide.
+    Limits are `share_of_limit` times 5.2 kW a node: a little below what the model charges, so that there is something
+    to decide in every domain.
     """
     random = np.random.default_rng(seed)
     rack = np.arange(nodes) // NODES_PER_RACK
@@ -84,7 +85,7 @@ def fleet(nodes: int, services: int, *, seed: int, now: float, share_of_limit: f
             demand=running * random.uniform(0.5, 1.5, services),
             demand_age_seconds=np.full(services, 3.0),
             load=random.uniform(0.2, 1.2, services),
-            tokens_per_second=running * 900.0,
+            tokens_per_second=(running * 900.0).astype(np.float64),
             stabilization_seconds=np.full(services, 300.0),
             spec_replicas=running,
             pods_per_replica=np.ones(services, dtype=np.int64),
@@ -97,7 +98,7 @@ def fleet(nodes: int, services: int, *, seed: int, now: float, share_of_limit: f
         ),
         budgets=BudgetRows(
             names=names,
-            limit_watts=size * node_watts * share_of_limit,
+            limit_watts=(size * (node_watts * share_of_limit)).astype(np.float64),
             reserved_watts=np.zeros(len(names)),
             shed_seconds=np.full(len(names), 300.0),
             meter=np.ones(len(names), dtype=np.int64),

@@ -30,6 +30,6 @@ def report(rows: list[Row], json_path: Path | None) -> None:
         verdict = {True: "met", False: "NOT MET", None: ""}[row.met]
         print(f"{row.name:<58} {row.value:>12.3f} {row.unit:<10} {row.aim:<10} {verdict}")
     if json_path is not None:
-        before = json.loads(json_path.read_text()) if json_path.exists() else []
+        before: list[dict[str, object]] = json.loads(json_path.read_text()) if json_path.exists() else []
         json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps([*before, *map(asdict, rows)], indent=1) + "\n")
