@@ -1,6 +1,8 @@
-"""Snapshot's two-segment formula, prepared for many evaluations."""
+"""What replicas draw in each domain, in two segments: those that run, and further ones."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,35 +13,46 @@ ROUNDING_WATTS = 1e-6
 """Sums of the same watts in another order differ by less than this."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Draw:
-    """What replicas draw in each domain.
+    """S services in D domains.
 
     Attributes:
         active: float64[S], replicas up to which `each` counts.
         each: float64[S, D], watts of one replica among the active ones.
-        unit: float64[S, D], watts of one replica above them.
+        further: float64[S, D], watts of one replica above them.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.active = snapshot.active.astype(np.float64)
-        inverse = np.divide(1.0, self.active, out=np.zeros(len(self.active)), where=self.active > 0)
-        self.each = snapshot.active_watts * inverse[:, None]
-        self.unit = snapshot.unit_watts
-
-    def change(self, rows: Ints, before: Ints, after: Ints) -> Floats:
-        """Returns float64[D], what all domains draw more when `rows` go from `before` to `after` replicas."""
-        active = self.active[rows]
-        kept = np.minimum(after, active) - np.minimum(before, active)
-        added = np.maximum(after - active, 0.0) - np.maximum(before - active, 0.0)
-        return kept @ self.each[rows] + added @ self.unit[rows]
+    active: Floats
+    each: Floats
+    further: Floats
 
     def gains(self, rows: Ints, before: Ints, after: Ints) -> Floats:
-        """Returns float64[len(rows), D], as `change`, service by service."""
+        """Returns float64[len(rows), D], what each of `rows` draws more with `after` than with `before` replicas."""
         active = self.active[rows]
         kept = np.minimum(after, active) - np.minimum(before, active)
         added = np.maximum(after - active, 0.0) - np.maximum(before - active, 0.0)
-        return kept[:, None] * self.each[rows] + added[:, None] * self.unit[rows]
+        return kept[:, None] * self.each[rows] + added[:, None] * self.further[rows]
 
     def next_replica(self, rows: Ints, replicas: Ints) -> Floats:
         """Returns float64[len(rows), D], what the replica after `replicas` draws."""
-        return np.where((replicas < self.active[rows])[:, None], self.each[rows], self.unit[rows])
+        return np.where((replicas < self.active[rows])[:, None], self.each[rows], self.further[rows])
+
+
+def worst_case(snapshot: Snapshot) -> Draw:
+    """Returns the draw by Snapshot's formula: a further replica counts in full wherever it may land."""
+    active = snapshot.active.astype(np.float64)
+    inverse = np.divide(1.0, active, out=np.zeros(len(active)), where=active > 0)
+    return Draw(active=active, each=snapshot.active_watts * inverse[:, None], further=snapshot.unit_watts)
+
+
+def expected(snapshot: Snapshot, worst: Draw) -> Draw:
+    """Returns the draw if further replicas land as those that run have landed.
+
+    A further replica counts in a domain with the service's own share there or with the whole fleet's, whichever is
+    more: 1 in a domain that holds everything, and about 1/40 in one of 40 racks.
+    """
+    fleet = float(worst.active @ snapshot.unit_watts.max(axis=1, initial=0.0))
+    share = snapshot.active_watts.sum(axis=0) / fleet if fleet > 0.0 else np.ones(len(snapshot.domains))
+    further = np.maximum(worst.each, snapshot.unit_watts * np.minimum(share, 1.0))
+    return Draw(active=worst.active, each=worst.each, further=further)

@@ -25,7 +25,7 @@ class _Pairs:
     Attributes:
         row, column: int64[E].
         lower, upper, active: float64[E], replicas of the pair's service.
-        each, unit: float64[E], watts per replica up to `active` and above.
+        each, further: float64[E], watts per replica up to `active` and above.
         total: float64[E], watts from lower to upper.
     """
 
@@ -35,7 +35,7 @@ class _Pairs:
     upper: Floats
     active: Floats
     each: Floats
-    unit: Floats
+    further: Floats
     total: Floats
 
     def only(self, keep: Bools) -> _Pairs:
@@ -47,7 +47,7 @@ class _Pairs:
             upper=self.upper[keep],
             active=self.active[keep],
             each=self.each[keep],
-            unit=self.unit[keep],
+            further=self.further[keep],
             total=self.total[keep],
         )
 
@@ -57,8 +57,8 @@ class _Pairs:
         replicas = np.maximum(share, self.lower)
         kept = np.minimum(replicas, self.active)
         watts = (kept - np.minimum(self.lower, self.active)) * self.each
-        watts += (replicas - kept - np.maximum(self.lower - self.active, 0.0)) * self.unit
-        slope = np.where(share > self.active, self.unit, self.each) * self.upper
+        watts += (replicas - kept - np.maximum(self.lower - self.active, 0.0)) * self.further
+        slope = np.where(share > self.active, self.further, self.each) * self.upper
         return watts, np.where(share > self.lower, slope, 0.0)
 
 
@@ -87,7 +87,7 @@ def fill(draw: Draw, rows: Ints, lower: Ints, upper: Ints, room_watts: Floats) -
         upper=upper[row].astype(np.float64),
         active=draw.active[rows[row]],
         each=draw.each[rows[row], column],
-        unit=draw.unit[rows[row], column],
+        further=draw.further[rows[row], column],
         total=gains[row, column],
     )
     while len(pairs.row):

@@ -1,21 +1,31 @@
 """Priority classes first, fair shares of demand within a class: the default.
 
+What each service is due is decided by what its replicas are expected to draw:
+
 1. Every service gets its floor.
 2. Class by class, the highest priority first, services rise from their floors towards their demands by progressive
    filling: all at the same fraction of their demand, until a domain that they draw in is full.
-3. Whole replicas are made of the shares by largest remainder, with the watts that are left. A service that had the
-   replica in the last plan goes first, so that noise in the demand does not move replicas to and fro.
-4. What no demand needs goes to what is wanted beyond, class by class and in the same way.
+3. What no demand needs goes to what is wanted beyond, class by class and in the same way.
+
+What is proposed now is at most that, and fits by Snapshot's formula, where every further replica counts in full in
+every domain it may land in:
+
+4. What runs and is due stays. What is under way and due stays next, and raises come last, class by class.
+
+The difference matters where a service may land in any of many racks. Planned at worst, one service's raise by ten
+would push ten replicas out of each rack. Planned as expected, ten go, in all, and a raise takes several rounds: as
+replicas land, they stop counting elsewhere. So that there is a next round even if all racks are full, each domain sets
+aside what one replica counts there at worst beyond what is expected, for those that are still short.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from wattkeeper.algorithms.draw import ROUNDING_WATTS, Draw
-from wattkeeper.algorithms.filling import fill
+from wattkeeper.algorithms.draw import Draw, expected, worst_case
+from wattkeeper.algorithms.sharing import Sharing
 from wattkeeper.api.plan import Plan
-from wattkeeper.api.readings import Floats, Ints
+from wattkeeper.api.readings import Bools, Floats, Ints
 from wattkeeper.api.snapshot import Snapshot, planned_watts
 
 
@@ -34,69 +44,64 @@ class PriorityFairShare:
         """
         _check(snapshot)
         lowest = np.minimum(snapshot.floor, snapshot.ceiling)
-        demand = np.minimum(np.maximum(snapshot.demand, lowest), snapshot.ceiling)
-        wanted = np.minimum(np.maximum(snapshot.wanted, demand), snapshot.ceiling)
-        sharing = _Sharing(snapshot, lowest)
         classes = [np.flatnonzero(snapshot.priority == value) for value in np.unique(snapshot.priority)[::-1]]
-        for target in (demand, wanted):
+        standing = np.minimum(
+            snapshot.committed, np.where(snapshot.previous >= 0, snapshot.previous, snapshot.committed)
+        )
+        draw = worst_case(snapshot)
+        due = _due(snapshot, draw, classes, lowest, standing)
+
+        running = np.maximum(lowest, np.minimum(np.minimum(due, standing), snapshot.active))
+        room = snapshot.limit_watts - planned_watts(snapshot, running)
+        sharing = Sharing(snapshot, draw, running, room)
+        for target in (np.minimum(due, standing), due):
             for rows in classes:
-                sharing.raise_to(rows[sharing.grants[rows] < target[rows]], target)
+                sharing.raise_to(rows, target)
         return Plan(grants=sharing.grants)
 
 
-class _Sharing:
-    """Watts being shared out.
+def _due(snapshot: Snapshot, draw: Draw, classes: list[Ints], lowest: Ints, standing: Ints) -> Ints:
+    """Returns what each service is due by what replicas are expected to draw: int64[S]."""
+    room = snapshot.limit_watts - planned_watts(snapshot, lowest)
+    highest = np.where(_cannot_rise(snapshot, room), np.maximum(standing, lowest), snapshot.ceiling)
+    demand = np.minimum(np.maximum(snapshot.demand, lowest), highest)
+    wanted = np.minimum(np.maximum(snapshot.wanted, demand), highest)
+    mean = expected(snapshot, draw)
+    surcharge = snapshot.unit_watts - mean.further
+    sharing = Sharing(snapshot, mean, lowest, room)
+    aside = np.zeros(len(snapshot.domains))
+    for rows in classes:
+        before, room = sharing.grants[rows], sharing.room_watts.copy()
+        sharing.raise_to(rows, demand)
+        # Equals make room for each other only where somebody is short by more than rounding.
+        short = sharing.grants[rows] - standing[rows] >= np.where(standing[rows] > 0, 2, 1)
+        more = np.maximum(surcharge[rows[short]].max(axis=0, initial=0.0), aside)
+        if (sharing.room_watts < more - aside).any() and (sharing.grants[rows] < standing[rows]).any():
+            sharing.grants[rows] = before
+            sharing.room_watts = room - (more - aside)
+            sharing.raise_to(rows, demand)
+            aside = more
+        # Lower classes make room for whoever is short of anything.
+        short = sharing.grants[rows] > standing[rows]
+        more = np.maximum(surcharge[rows[short]].max(axis=0, initial=0.0), aside)
+        sharing.room_watts -= more - aside
+        aside = more
+    for rows in classes:
+        sharing.raise_to(rows, wanted)
+    return sharing.grants
 
-    Attributes:
-        grants: int64[S], so far.
+
+def _cannot_rise(snapshot: Snapshot, room_watts: Floats) -> Bools:
+    """Returns bool[S]: readings are too old, or a domain has no room even with everyone at the floor.
+
+    Nobody should make room for a raise that cannot happen.
     """
-
-    def __init__(self, snapshot: Snapshot, lowest: Ints) -> None:
-        self.grants = lowest.astype(np.int64)
-        self._draw = Draw(snapshot)
-        self._room = snapshot.limit_watts - planned_watts(snapshot, self.grants)
-        self._previous = snapshot.previous
-        self._name_rank = np.empty(len(snapshot.services), dtype=np.int64)
-        self._name_rank[np.argsort(np.array(snapshot.services, dtype=np.str_), kind="stable")] = np.arange(
-            len(snapshot.services)
-        )
-
-    def raise_to(self, rows: Ints, target: Ints) -> None:
-        """Raises the services in `rows` together towards `target`."""
-        if not len(rows):
-            return
-        before = self.grants[rows]
-        shares = fill(self._draw, rows, before, target[rows], self._room)
-        whole = np.maximum(np.floor(shares + ROUNDING_WATTS).astype(np.int64), before)
-        self._room -= self._draw.change(rows, before, whole)
-        self.grants[rows] = whole
-        while self._raise_by_one(rows, shares, target):
-            pass
-
-    def _raise_by_one(self, rows: Ints, shares: Floats, target: Ints) -> bool:
-        """Gives one more replica to every service that still fits; returns whether there was one."""
-        below = self.grants[rows] < target[rows]
-        rows, shares = rows[below], shares[below]
-        watts = self._draw.next_replica(rows, self.grants[rows])
-        room = self._room + ROUNDING_WATTS
-        fits = np.all((watts <= 0.0) | (watts <= room), axis=1)
-        rows, shares, watts = rows[fits], shares[fits], watts[fits]
-        # Where all of them fit together the order does not matter, so only the others are gone through one by one.
-        tight = np.flatnonzero(watts.sum(axis=0) > room)
-        free = np.asarray(np.all(watts[:, tight] <= 0.0, axis=1), dtype=np.bool_)
-        taken = free.copy()
-        remainder = np.round(shares - self.grants[rows], 9)
-        had = self._previous[rows] > self.grants[rows]
-        left = room[tight]
-        for place in np.lexsort((self._name_rank[rows], -remainder, ~had)):
-            if not free[place]:
-                need = watts[place, tight]
-                if not ((need > 0.0) & (need > left)).any():
-                    left = left - need
-                    taken[place] = True
-        self.grants[rows[taken]] += 1
-        self._room -= watts[taken].sum(axis=0)
-        return bool(taken.any())
+    lands = snapshot.unit_watts > 0.0
+    touches = lands | (snapshot.active_watts > 0.0) | (snapshot.draining_watts > 0.0)
+    return np.asarray(
+        touches[:, snapshot.frozen].any(axis=1) | (lands & (snapshot.unit_watts > room_watts)).any(axis=1),
+        dtype=np.bool_,
+    )
 
 
 def _check(snapshot: Snapshot) -> None:

@@ -77,7 +77,10 @@ def snapshot_of(
             committed=counts(committed),
             unit_watts=table([wide(s.unit_watts) for s in services]),
             active_watts=table(
-                [wide(s.active_watts) if s.active_watts is not None else s.active * wide(s.unit_watts) for s in services]
+                [
+                    wide(s.active_watts) if s.active_watts is not None else s.active * wide(s.unit_watts)
+                    for s in services
+                ]
             ),
             draining_watts=table([wide(s.draining_watts) for s in services]),
             tokens_per_second=np.array([s.tokens_per_second for s in services], dtype=np.float64),
@@ -160,15 +163,18 @@ def random_snapshot(
     )
 
 
-def big_snapshot(nodes: int, services: int, seed: int, *, share_of_demand: float = 0.7) -> Snapshot:
+def big_snapshot(
+    nodes: int, services: int, seed: int, *, replicas: int | None = None, share_of_demand: float = 0.7
+) -> Snapshot:
     """Returns a cluster of racks, rows, feeds and one cluster domain, under more demand than it may power.
 
     Racks have 8 nodes, rows 20 racks; every rack hangs on feed A or B; nodes are of four kinds, a rack of one
-    kind, and a service lands on one or two kinds. Replicas are 5 per node.
+    kind, and a service lands on one or two kinds. Every service runs, with half to nine tenths of its demand.
 
     Args:
         nodes, services: how many; 3,800 nodes make about 500 domains.
         seed: decides all of it.
+        replicas: the demand of all services together; 5 per node if not given.
         share_of_demand: each domain's limit, as a share of what the demand would draw in it.
     """
     rng = np.random.default_rng(seed)
@@ -185,8 +191,8 @@ def big_snapshot(nodes: int, services: int, seed: int, *, share_of_demand: float
     kinds = rng.integers(0, 4, (services, 2))
     eligible = (kind_of_rack == kinds[:, :1]) | (kind_of_rack == kinds[:, 1:])
     weight = rng.pareto(1.5, services) + 0.2
-    demand = np.maximum(1, (weight / weight.sum() * nodes * 5 / 0.8).astype(np.int64))
-    active = np.maximum(0, (demand * rng.uniform(0.5, 0.9, services)).astype(np.int64))
+    demand = np.maximum(1, (weight / weight.sum() * (replicas or nodes * 5)).astype(np.int64))
+    active = np.maximum(1, (demand * rng.uniform(0.5, 0.9, services)).astype(np.int64))
     upper_watts = gpus * rng.uniform(350.0, 700.0, services)
     placed = np.zeros((services, racks))
     for row in range(services):
@@ -208,7 +214,7 @@ def big_snapshot(nodes: int, services: int, seed: int, *, share_of_demand: float
             domains=tuple(f"domain-{column:04d}" for column in range(domains)),
             limit_watts=base + np.maximum(share_of_demand * wanted_watts, 5000.0),
             base_watts=base,
-            frozen=rng.random(domains) < 0.02,
+            frozen=np.zeros(domains, dtype=np.bool_),
             priority=rng.integers(0, 4, services),
             floor=np.minimum(rng.integers(0, 2, services), demand),
             ceiling=ceiling,
