@@ -2,6 +2,7 @@
 
 ClusterError
 ├── UnreachableError     no answer, or a 5xx or 429: worth another try later
+│   └── ExpiredError     a watch cannot go on from where it was: list again (dealt with inside this room)
 ├── ForbiddenError       RBAC refuses: an installation fault, the message names verb and resource
 ├── NotFoundError        the object or its CRD is not there
 ├── ConflictError        somebody else wrote first
@@ -28,8 +29,12 @@ class UnreachableError(ClusterError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class ExpiredError(UnreachableError):
+    """The API server no longer has the changes since a resourceVersion: list again."""
+
+
 class ForbiddenError(ClusterError):
-    """RBAC refuses."""
+    """RBAC refuses, or the credentials are not accepted."""
 
 
 class NotFoundError(ClusterError):

@@ -1,0 +1,94 @@
+"""What the API server's refusals mean, as this room's errors."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from wattkeeper.cluster.errors import (
+    ClusterError,
+    ConflictError,
+    ExpiredError,
+    ForbiddenError,
+    NotFoundError,
+    RefusedError,
+    UnreachableError,
+)
+
+# What msgspec raises on bytes that are not what they should be.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+T = TypeVar("T")
+_LONGEST_MESSAGE = 600
+
+
+class StatusDetails(msgspec.Struct, frozen=True, rename="camel"):
+    """Details of a refusal."""
+
+    retry_after_seconds: float = 0.0
+
+
+class ApiStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """Kubernetes' metav1.Status: why a request was refused."""
+
+    code: int = 0
+    reason: str = ""
+    message: str = ""
+    details: StatusDetails | None = None
+
+
+def read_status(body: bytes) -> ApiStatus:
+    """Returns the Status in a body; one with the body's text as message where it is something else (a proxy's page)."""
+    try:
+        return msgspec.json.decode(body, type=ApiStatus)
+    except UNREADABLE:
+        return ApiStatus(message=body[:_LONGEST_MESSAGE].decode(errors="replace").strip())
+
+
+def read_answer(body: bytes, kind: type[T]) -> T:
+    """Decodes an object that was asked for.
+
+    Raises:
+        UnreachableError: whatever answered, it was not an API server.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except UNREADABLE as error:
+        raise UnreachableError(f"an answer that is no {kind.__name__.strip('_')}: {error}") from error
+
+
+def refusal(code: int, body: bytes, *, asked: str, retry_after: str | None = None) -> ClusterError:
+    """Returns the error that an answer of 300 and above means.
+
+    Args:
+        code: HTTP status.
+        body: the answer, normally a Status; its message is kept.
+        asked: what was asked for, such as "PATCH /api/v1/...".
+        retry_after: the Retry-After header.
+    """
+    status = read_status(body)
+    message = f"{asked}: {status.message[:_LONGEST_MESSAGE] or 'no reason given'} (HTTP {code})"
+    match code:
+        case 401:
+            return ForbiddenError(f"{message}. The credentials are not accepted: check the token or certificate.")
+        case 403:
+            return ForbiddenError(f"{message}. Grant this in the RBAC role of the service account.")
+        case 404:
+            return NotFoundError(message)
+        case 409:
+            return ConflictError(message)
+        case 410:
+            return ExpiredError(message)
+        case _ if code in (408, 429) or code >= 500 or code < 400:
+            return UnreachableError(message, retry_after_seconds=_retry_after(retry_after, status))
+        case _:
+            return RefusedError(message)
+
+
+def _retry_after(header: str | None, status: ApiStatus) -> float | None:
+    """Returns seconds. The header's other form, a date, is not used by API servers."""
+    if header is not None and header.strip().isdigit():
+        return float(header)
+    if status.details is not None and status.details.retry_after_seconds > 0:
+        return status.details.retry_after_seconds
+    return None

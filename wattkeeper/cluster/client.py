@@ -1,0 +1,168 @@
+"""KubernetesCluster: the interface to a cluster, on a real API server."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from wattkeeper.cluster.answers import read_answer
+from wattkeeper.cluster.clock import Clock, SystemClock
+from wattkeeper.cluster.connection import REQUEST_SECONDS, Connection
+from wattkeeper.cluster.credentials import Credentials
+from wattkeeper.cluster.errors import ClusterError, UnreachableError
+from wattkeeper.cluster.events import EventRecorder
+from wattkeeper.cluster.informer import PATIENT, Informer, Pace
+from wattkeeper.cluster.interface import WATCHED, EventRecord, OwnKind, Watched
+from wattkeeper.cluster.lease import Leases
+from wattkeeper.cluster.metrics import ClusterMetrics
+from wattkeeper.cluster.state import StateStore
+from wattkeeper.cluster.store import Store
+from wattkeeper.cluster.view import InformerView
+from wattkeeper.cluster.writes import Writer
+
+START_SECONDS: Final = 120.0
+
+
+class _Version(msgspec.Struct, frozen=True):
+    minor: str = ""
+
+
+class KubernetesCluster:
+    """Implements wattkeeper.cluster.interface.Cluster. Create it inside the loop that uses it."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        clock: Clock | None = None,
+        registry: CollectorRegistry = REGISTRY,
+        kinds: Sequence[type[Watched]] = WATCHED,
+        pace: Pace = PATIENT,
+        request_seconds: float = REQUEST_SECONDS,
+        start_seconds: float = START_SECONDS,
+        instance: str = "",
+    ) -> None:
+        """Makes the parts; nothing is sent yet.
+
+        Args:
+            credentials: who we are (see find_credentials).
+            clock: where time comes from.
+            registry: where metrics go.
+            kinds: what is watched; the view knows only these.
+            pace: how patient the watches are.
+            request_seconds: limit of a single request.
+            start_seconds: how long `start` waits for the first lists.
+            instance: our name in Events; the host's (in a pod: the pod's) if empty.
+        """
+        clock = clock or SystemClock()
+        metrics = ClusterMetrics(registry)
+        self._start_seconds = start_seconds
+        self._connection = Connection(credentials, request_seconds=request_seconds)
+        self._informers: dict[type[Watched], Informer[Any]] = {
+            kind: Informer(Store(kind), self._connection, clock, metrics, pace=pace) for kind in kinds
+        }
+        self._view = InformerView(self._informers)
+        self._writer = Writer(self._connection)
+        self._leases = Leases(self._connection)
+        self._events = EventRecorder(self._connection, clock, metrics, instance=instance or socket.gethostname())
+        self._state = StateStore(self._connection)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._server_minor: int | None = None
+
+    @property
+    def view(self) -> InformerView:
+        """What is watched."""
+        return self._view
+
+    @property
+    def server_minor(self) -> int:
+        """The API server's minor version. Known after `start`."""
+        if self._server_minor is None:
+            raise ClusterError("The API server's version is known only after start().")
+        return self._server_minor
+
+    async def start(self) -> None:
+        """Starts watching and returns when the first lists are complete.
+
+        Raises:
+            ForbiddenError: a kind may not be listed.
+            NotFoundError: Wattkeeper's own CRDs are not installed.
+            UnreachableError: the first lists were not complete in time; the message names what is missing.
+        """
+        try:
+            self._server_minor = await self._read_minor()
+            self._tasks = [
+                asyncio.create_task(informer.run(), name=f"watch {informer.name}")
+                for informer in self._informers.values()
+            ]
+            await self._first_lists()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stops watching and closes connections."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        await self._connection.close()
+
+    async def apply(self, wanted: OwnKind) -> None:
+        """Creates the object or brings metadata and spec of the existing one to what is wanted. Status is left."""
+        await self._writer.apply(wanted)
+
+    async def write_status(self, wanted: OwnKind) -> None:
+        """Replaces an object's status whole."""
+        await self._writer.write_status(wanted)
+
+    async def delete(self, gone: OwnKind) -> None:
+        """Deletes this very object (by UID). One that is gone already is a success."""
+        await self._writer.delete(gone)
+
+    async def record(self, event: EventRecord) -> None:
+        """Writes an Event, or counts it into its series."""
+        await self._events.record(event)
+
+    async def hold_lease(self, *, namespace: str, name: str, holder: str, duration_seconds: int, now: float) -> bool:
+        """Takes or renews a Lease. Returns whether this holder has it now."""
+        return await self._leases.hold(
+            namespace=namespace, name=name, holder=holder, duration_seconds=duration_seconds, now=now
+        )
+
+    async def release_lease(self, *, namespace: str, name: str, holder: str) -> None:
+        """Gives a Lease up if this holder has it, so that the next one need not wait."""
+        await self._leases.release(namespace=namespace, name=name, holder=holder)
+
+    async def read_state(self, *, namespace: str, name: str) -> bytes | None:
+        """Reads what write_state wrote; None if there is nothing."""
+        return await self._state.read(namespace, name)
+
+    async def write_state(self, *, namespace: str, name: str, state: bytes) -> None:
+        """Keeps bytes in ConfigMaps, checksummed as a whole."""
+        await self._state.write(namespace, name, state)
+
+    async def _read_minor(self) -> int:
+        body = await self._connection.request("GET", "/version")
+        digits = re.match(r"\d+", read_answer(body, _Version).minor)
+        return int(digits.group()) if digits else 0
+
+    async def _first_lists(self) -> None:
+        """Waits until every kind is listed, or one may not be."""
+        waiting = [asyncio.create_task(informer.first_listed()) for informer in self._informers.values()]
+        try:
+            async with asyncio.timeout(self._start_seconds):
+                await asyncio.gather(*waiting)
+        except TimeoutError:
+            missing = [one for one in self._informers.values() if not one.synced()]
+            failures = "; ".join(f"{one.name}: {one.failure or 'no answer yet'}" for one in missing)
+            raise UnreachableError(f"Not listed within {self._start_seconds:g} s: {failures}") from None
+        finally:
+            for task in waiting:
+                task.cancel()

@@ -1,0 +1,139 @@
+"""Kubernetes Events (events.k8s.io/v1), as series and within a rate.
+
+An Event that repeats is not written again: the count of its series is raised, at most once a minute. Writes beyond the
+rate are dropped and counted, because a flood of Events hurts the API server and helps nobody.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from wattkeeper.cluster.clock import Clock
+from wattkeeper.cluster.connection import MERGE_PATCH, Connection
+from wattkeeper.cluster.errors import NotFoundError
+from wattkeeper.cluster.interface import EventRecord
+from wattkeeper.cluster.metrics import ClusterMetrics
+from wattkeeper.cluster.resources import EVENTS, RESOURCES
+from wattkeeper.cluster.timestamps import micro_time
+from wattkeeper.cluster.writes import FIELD_MANAGER
+
+# The API server counts bytes (kubernetes 1.36 pkg/apis/core/validation/events.go).
+_LONGEST_NOTE_BYTES: Final = 1024
+_LONGEST_WORD: Final = 128
+_LONGEST_NAME: Final = 253
+_MOST_SERIES: Final = 1024
+_SERIES_SECONDS: Final = 60.0
+# A series that paused for longer than the API server keeps Events by default starts anew.
+_FORGET_SECONDS: Final = 3600.0
+_BURST: Final = 50.0
+_PER_SECOND: Final = 2.0
+
+
+@dataclass(kw_only=True, slots=True)
+class _Series:
+    namespace: str
+    name: str
+    count: int
+    seen_at: float
+    written_at: float
+
+
+class EventRecorder:
+    """Writes Events."""
+
+    def __init__(self, connection: Connection, clock: Clock, metrics: ClusterMetrics, *, instance: str) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._metrics = metrics
+        self._instance = instance[:_LONGEST_WORD] or "wattkeeper"
+        # A namesake created later is another object and gets Events of its own, hence the UID.
+        self._series: OrderedDict[tuple[str, str], _Series] = OrderedDict()
+        self._tokens = _BURST
+        self._tokens_at = clock.now()
+
+    async def record(self, event: EventRecord) -> None:
+        """Writes an Event or raises the count of its series."""
+        now = self._clock.now()
+        key = (event.regarding.metadata.uid, event.dedupe_key)
+        series = self._series.get(key)
+        if series is not None and now - series.seen_at <= _FORGET_SECONDS:
+            self._series.move_to_end(key)
+            series.count += 1
+            series.seen_at = now
+            if now - series.written_at < _SERIES_SECONDS or not self._may_write(now):
+                return
+            series.written_at = now
+            try:
+                await self._raise_count(series)
+            except NotFoundError:
+                del self._series[key]  # The API server has dropped it by age: it is written anew.
+            else:
+                return
+        if not self._may_write(now):
+            self._metrics.events_dropped.inc()
+            return
+        self._series[key] = await self._create(event, now)
+        while len(self._series) > _MOST_SERIES:
+            self._series.popitem(last=False)
+
+    def _may_write(self, now: float) -> bool:
+        self._tokens = min(_BURST, self._tokens + max(now - self._tokens_at, 0.0) * _PER_SECOND)
+        self._tokens_at = now
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+    async def _create(self, event: EventRecord, now: float) -> _Series:
+        meta = event.regarding.metadata
+        resource = RESOURCES[type(event.regarding)]
+        # Events of cluster-scoped objects live in namespace default.
+        namespace = meta.namespace or "default"
+        suffix = f".{secrets.token_hex(8)}"
+        name = meta.name[: _LONGEST_NAME - len(suffix)].rstrip(".-") + suffix
+        body = {
+            "apiVersion": EVENTS.api_version,
+            "kind": EVENTS.kind,
+            "metadata": {"name": name, "namespace": namespace},
+            "eventTime": micro_time(now),
+            "type": event.type,
+            "reason": event.reason[:_LONGEST_WORD],
+            "action": event.action[:_LONGEST_WORD],
+            "note": cut(event.note),
+            "reportingController": "wattkeeper.dev/wattkeeper",
+            "reportingInstance": self._instance,
+            "regarding": {
+                "apiVersion": resource.api_version,
+                "kind": resource.kind,
+                "namespace": meta.namespace,
+                "name": meta.name,
+                "uid": meta.uid,
+            },
+        }
+        await self._connection.request(
+            "POST",
+            EVENTS.collection(namespace),
+            query={"fieldManager": FIELD_MANAGER},
+            body=msgspec.json.encode(body),
+        )
+        return _Series(namespace=namespace, name=name, count=1, seen_at=now, written_at=now)
+
+    async def _raise_count(self, series: _Series) -> None:
+        body = {"series": {"count": series.count, "lastObservedTime": micro_time(series.seen_at)}}
+        await self._connection.request(
+            "PATCH",
+            EVENTS.item(series.namespace, series.name),
+            query={"fieldManager": FIELD_MANAGER},
+            body=msgspec.json.encode(body),
+            content_type=MERGE_PATCH,
+        )
+
+
+def cut(note: str) -> str:
+    """Returns as much of a note as an Event takes, without half a character at the end."""
+    return note.encode()[:_LONGEST_NOTE_BYTES].decode(errors="ignore")

@@ -1,0 +1,81 @@
+"""Which API group, version and path each kind has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from urllib.parse import quote
+
+from wattkeeper.api.meta import GROUP, VERSION
+from wattkeeper.api.power_budget import PowerBudget
+from wattkeeper.api.power_capping_policy import PowerCappingPolicy
+from wattkeeper.api.power_recommendation import PowerRecommendation
+from wattkeeper.cluster.interface import Watched
+from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, Node, Pod, ScaledObject
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resource:
+    """One kind as the API server serves it.
+
+    Attributes:
+        group: API group, "" for the core group.
+        plural: the name in paths.
+        optional: its CRD may be missing; then there are no such objects.
+    """
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+    optional: bool = False
+
+    @property
+    def api_version(self) -> str:
+        """Group and version as objects carry them."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def collection(self, namespace: str = "") -> str:
+        """Returns the path of all objects, or of one namespace's."""
+        prefix = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        scope = f"/namespaces/{quote(namespace, safe='')}" if self.namespaced and namespace else ""
+        return f"{prefix}{scope}/{self.plural}"
+
+    def item(self, namespace: str, name: str, subresource: str = "") -> str:
+        """Returns the path of one object or of a subresource of it."""
+        tail = f"/{subresource}" if subresource else ""
+        return f"{self.collection(namespace)}/{quote(name, safe='')}{tail}"
+
+
+RESOURCES: Mapping[type[Watched], Resource] = MappingProxyType(
+    {
+        Node: Resource(group="", version="v1", kind="Node", plural="nodes", namespaced=False),
+        Pod: Resource(group="", version="v1", kind="Pod", plural="pods"),
+        Deployment: Resource(group="apps", version="v1", kind="Deployment", plural="deployments"),
+        LeaderWorkerSet: Resource(
+            group="leaderworkerset.x-k8s.io",
+            version="v1",
+            kind="LeaderWorkerSet",
+            plural="leaderworkersets",
+            optional=True,
+        ),
+        ScaledObject: Resource(
+            group="keda.sh", version="v1alpha1", kind="ScaledObject", plural="scaledobjects", optional=True
+        ),
+        PowerBudget: Resource(
+            group=GROUP, version=VERSION, kind="PowerBudget", plural="powerbudgets", namespaced=False
+        ),
+        PowerCappingPolicy: Resource(
+            group=GROUP, version=VERSION, kind="PowerCappingPolicy", plural="powercappingpolicies"
+        ),
+        PowerRecommendation: Resource(
+            group=GROUP, version=VERSION, kind="PowerRecommendation", plural="powerrecommendations"
+        ),
+    }
+)
+
+LEASES = Resource(group="coordination.k8s.io", version="v1", kind="Lease", plural="leases")
+EVENTS = Resource(group="events.k8s.io", version="v1", kind="Event", plural="events")
+CONFIG_MAPS = Resource(group="", version="v1", kind="ConfigMap", plural="configmaps")
