@@ -19,8 +19,8 @@ class Change:
     Attributes:
         at_seconds: moment, from the script's beginning.
         value: what the metric says from then on; None leaves it.
-        cap: what the second metric of a formula says from then on; None leaves it.
-        failing: whether the source answers with errors from then on; None leaves it.
+        cap: what the second metric says from then on; None leaves it.
+        failing: the metrics whose source answers with errors from then on; None leaves that.
         scaled_object: a merge patch for the ScaledObject; None for none.
         autoscaler: a merge patch for the HPA that KEDA made; None for none.
     """
@@ -28,7 +28,7 @@ class Change:
     at_seconds: float
     value: float | None = None
     cap: float | None = None
-    failing: bool | None = None
+    failing: tuple[str, ...] | None = None
     scaled_object: Object | None = None
     autoscaler: Object | None = None
 
@@ -47,7 +47,8 @@ class Scenario:
         end_seconds: when the recording ends.
         polling_seconds: KEDA's pollingInterval; long, unless scaling from zero is what matters.
         cooldown_seconds: KEDA's cooldownPeriod.
-        formula: KEDA's scalingModifiers formula over `value` and `cap`; an empty string for the plain metric.
+        metrics: the triggers' names, `value` or `value` and `cap`.
+        formula: KEDA's scalingModifiers formula over the metrics; an empty string for none.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Scenario:
     end_seconds: float
     polling_seconds: int = 600
     cooldown_seconds: int = 300
+    metrics: tuple[str, ...] = ("value",)
     formula: str = ""
 
 
@@ -273,9 +275,9 @@ SCENARIOS: tuple[Scenario, ...] = (
         behavior=EXACT,
         script=[
             Change(at_seconds=0, value=6),
-            Change(at_seconds=12, failing=True),
+            Change(at_seconds=12, failing=("value",)),
             Change(at_seconds=20, value=3),
-            Change(at_seconds=36, failing=False),
+            Change(at_seconds=36, failing=()),
         ],
         end_seconds=50,
     ),
@@ -285,7 +287,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         behavior={"scaleUp": _direction(_ANY), "scaleDown": _direction(("Pods", 1, 60), window=60)},
         script=[
             Change(at_seconds=0, value=9),
-            Change(at_seconds=12, failing=True),
+            Change(at_seconds=12, failing=("value",)),
             Change(at_seconds=24, autoscaler={"spec": {"maxReplicas": 4}}),
         ],
         end_seconds=45,
@@ -306,6 +308,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         name="formula-of-demand-and-cap",
         replicas=4,
         behavior=EXACT,
+        metrics=("value", "cap"),
         formula="min(value, cap)",
         script=[
             Change(at_seconds=0, value=20, cap=12),
@@ -316,5 +319,21 @@ SCENARIOS: tuple[Scenario, ...] = (
             Change(at_seconds=63, cap=19),
         ],
         end_seconds=75,
+    ),
+    Scenario(
+        name="two-metrics-of-which-one-fails",
+        replicas=4,
+        behavior=EXACT,
+        metrics=("value", "cap"),
+        script=[
+            Change(at_seconds=0, value=4, cap=6),
+            Change(at_seconds=12, value=9),
+            Change(at_seconds=24, failing=("cap",)),
+            Change(at_seconds=36, value=5),
+            Change(at_seconds=48, value=12),
+            Change(at_seconds=60, failing=()),
+            Change(at_seconds=72, value=2),
+        ],
+        end_seconds=84,
     ),
 )

@@ -54,7 +54,7 @@ class Recording:
     """What one scenario's metric says now, and everything seen so far; times are of the monotonic clock."""
 
     values: dict[str, float] = field(default_factory=lambda: {"value": 0.0, "cap": 0.0})
-    failing: bool = False
+    failing: tuple[str, ...] = ()
     began: float = 0.0
     answered: list[tuple[float, str, float]] = field(default_factory=list[tuple[float, str, float]])
     replicas: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
@@ -89,7 +89,7 @@ class ValueSource(ExternalScalerServicer):
 
     async def _value(self, ref: ScaledObjectRef, context: Context) -> float:
         recording = self._recordings[ref.scalerMetadata["scenario"]]
-        if recording.failing:
+        if ref.scalerMetadata["metric"] in recording.failing:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the script says so")
         return recording.values[ref.scalerMetadata["metric"]]
 
@@ -126,7 +126,6 @@ async def serve_values(recordings: Recordings, stack: AsyncExitStack) -> str:
 
 def scaled_object(scenario: Scenario, address: str) -> Object:
     """Returns the ScaledObject of a scenario."""
-    metrics = ("value", "cap") if scenario.formula else ("value",)
     advanced: Object = {"horizontalPodAutoscalerConfig": {"behavior": scenario.behavior}}
     if scenario.formula:
         advanced["scalingModifiers"] = {"formula": scenario.formula, "target": "1", "metricType": "AverageValue"}
@@ -148,7 +147,7 @@ def scaled_object(scenario: Scenario, address: str) -> Object:
                     "metricType": "AverageValue",
                     "metadata": {"scalerAddress": address, "scenario": scenario.name, "metric": metric},
                 }
-                for metric in metrics
+                for metric in scenario.metrics
             ],
         },
     }
