@@ -11,6 +11,7 @@ _CLOCK_SKEW_SECONDS = 5.0
 _USUAL_INTERVAL_SECONDS = 30.0
 # No pod requests more GPUs or cores; beyond it sums could overflow.
 _MOST_REQUESTED = 1e6
+_MOST_LOAD = 100.0
 # A sample's time is computed from ages, so it carries rounding errors of floats of 1e9.
 SAME_SAMPLE_SECONDS = 1e-3
 
@@ -40,6 +41,11 @@ def intervals(interval_seconds: Floats) -> Floats:
 def remembered(stamps: Floats, now: float) -> Floats:
     """Returns times of samples (Unix seconds) without those that a clock which was set back has left in the future."""
     return np.where(stamps <= now + _CLOCK_SKEW_SECONDS, stamps, -np.inf)
+
+
+def loads(values: Floats) -> Floats:
+    """Returns loads (1 = full) of at most 100, NaN for those that mean nothing."""
+    return np.where((values >= 0.0) & (values <= _MOST_LOAD), values, np.nan)
 
 
 def gaps(stamps: Floats, before: Floats) -> Floats:

@@ -61,7 +61,8 @@ class Decay:
     def shift(self, now: float) -> float:
         """Moves the reference when it is far behind; returns the factor for all weights so far (1 when it did not)."""
         lives = (now - self.reference_time) / self._half_life_seconds
-        if abs(lives) <= _MAX_HALF_LIVES:
+        # Never backwards: with a clock that was set back, old samples keep what they weigh.
+        if lives <= _MAX_HALF_LIVES:
             return 1.0
         self.reference_time = now
-        return float(np.exp2(np.clip(-lives, -1000.0, 0.0)))
+        return float(np.exp2(-min(lives, 1000.0)))

@@ -147,7 +147,10 @@ class PowerModel:
         rows = np.flatnonzero(managed)
         at = (pods.service[rows], nodes.kind[pods.node[rows]])
         pod_bound, pod_guess = np.zeros((len(pods.slots), 2)), np.zeros((len(pods.slots), 2))
-        pod_bound[rows], pod_guess[rows] = bound[at], replica_expected[at]
+        # Pods of a replica may request unequal shares of it: until they are measured, each counts at least its own.
+        uneven = np.maximum(pods.request_watts[rows] - view.replicas.request_watts[at], 0.0)
+        pod_bound[rows] = bound[at] + self._replicas.doubt(view.replicas)[at] * uneven
+        pod_guess[rows] = replica_expected[at]
         upper = self._pods.upper(pods, pod_bound)
         guess = np.where(managed[:, None], pod_guess, upper)
         expected = np.minimum(np.where(pods.fresh, pods.watts, guess), upper)

@@ -39,7 +39,8 @@ class ReplicaView:
         pair: int64[S, K], slot of each pair that has been measured, -1 for others.
         pods: float64[S], pods of a replica.
         limit_watts: float64[S, K, 2], per pod, what its requests allow; inf where they say nothing.
-        prior_watts: float64[S, K, 2], per pod.
+        request_watts: float64[S, K, 2], per pod, what its requests alone let expect at most.
+        prior_watts: float64[S, K, 2], per pod: request_watts, raised by what the policy states.
         load: float64[S], NaN unknown.
         shape: float64[S, 3], what a replica requests: GPUs, cores, pods.
     """
@@ -47,6 +48,7 @@ class ReplicaView:
     pair: Ints
     pods: Floats
     limit_watts: Floats
+    request_watts: Floats
     prior_watts: Floats
     load: Floats
     shape: Floats
@@ -106,25 +108,27 @@ class ReplicaModel:
         pods = np.maximum(services.pods_per_replica, 1).astype(np.float64)
         gpus, cores = cleaning.amounts(services.gpus), cleaning.amounts(services.cpu_cores)
         shape = (len(rows), len(kinds))
-        limit = np.empty((*shape, 2))
+        request = np.empty((*shape, 2))
         cpu = np.maximum(cores, self._settings.least_cpu_cores * pods) * self._settings.cpu_watts_per_core
-        limit[..., 0] = np.broadcast_to(cpu[:, None], shape)
-        limit[..., 1] = gpus[:, None] * gpu_watts[None, :]
+        request[..., 0] = np.broadcast_to(cpu[:, None], shape)
+        request[..., 1] = gpus[:, None] * gpu_watts[None, :]
         stated = np.minimum(cleaning.amounts(services.prior_watts), 1e6)
-        excess = np.maximum(stated[:, None] - limit.sum(axis=2), 0.0)
-        prior = limit.copy()
+        excess = np.maximum(stated[:, None] - request.sum(axis=2), 0.0)
+        prior = request.copy()
         on_gpus = (gpus > 0.0)[:, None]
         prior[..., 1] += np.where(on_gpus, excess, 0.0)
         prior[..., 0] += np.where(on_gpus, 0.0, excess)
         # A pod may burst beyond the cores it requests, and GPUs can be shared without a request.
+        limit = np.empty((*shape, 2))
         limit[..., 0] = self._settings.node_cpu_limit_watts * pods[:, None]
-        limit[..., 1] = np.where(on_gpus, limit[..., 1], np.inf)
+        limit[..., 1] = np.where(on_gpus, request[..., 1], np.inf)
         return ReplicaView(
             pair=self._pair_of[rows[:, None], kinds[None, :]],
             pods=pods,
             limit_watts=limit / pods[:, None, None],
+            request_watts=request / pods[:, None, None],
             prior_watts=prior / pods[:, None, None],
-            load=cleaning.watts(services.load),
+            load=cleaning.loads(services.load),
             shape=np.stack([gpus, cores, pods], axis=1),
         )
 
@@ -148,8 +152,18 @@ class ReplicaModel:
         return np.maximum(bound, self._target(pair, view.limit_watts, view.prior_watts))
 
     def _target(self, pair: Ints, limit_watts: Floats, prior_watts: Floats) -> Floats:
+        high, confidence = self._pairs["high"][pair], self._confidence(pair)
+        measured = np.minimum(np.where(np.isfinite(high), high, 0.0) * self._settings.margin, limit_watts)
+        return confidence * measured + (1.0 - confidence) * prior_watts
+
+    def doubt(self, view: ReplicaView) -> Floats:
+        """Returns how much the prior still counts: float64[S, K, 2], 1 where nothing was measured."""
+        if not len(self._pairs):
+            return np.ones_like(view.prior_watts)
+        return np.where((view.pair >= 0)[..., None], 1.0 - self._confidence(np.maximum(view.pair, 0)), 1.0)
+
+    def _confidence(self, pair: Ints) -> Floats:
         settings, memory = self._settings, self._pairs
-        high = memory["high"][pair]
         samples = memory["samples"][pair] / settings.confident_samples
         load = memory["load_seen"][pair]
         watched = np.maximum(memory["latest"][pair] - np.minimum(memory["first"][pair], 1e18), 0.0)
@@ -157,9 +171,7 @@ class ReplicaModel:
         patience = np.where(blind, settings.confident_blind_seconds, settings.confident_seconds)
         seen = np.where(blind, 1.0, load / settings.confident_load)
         confidence = np.minimum(samples, np.minimum(watched / patience, seen)[..., None])
-        confidence = np.where(np.isfinite(high), np.clip(confidence, 0.0, 1.0), 0.0)
-        measured = np.minimum(np.where(np.isfinite(high), high, 0.0) * settings.margin, limit_watts)
-        return confidence * measured + (1.0 - confidence) * prior_watts
+        return np.where(np.isfinite(memory["high"][pair]), np.clip(confidence, 0.0, 1.0), 0.0)
 
     def expected(self, view: ReplicaView, upper_watts: Floats) -> Floats:
         """Returns expected watts per pod at the load now measured: float64[S, K, 2], at most upper_watts."""
