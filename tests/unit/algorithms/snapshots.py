@@ -204,7 +204,7 @@ def big_snapshot(
     unit = upper_watts[:, None] * ((eligible.astype(np.float64) @ member) > 0)
     active_watts = 0.9 * upper_watts[:, None] * (placed @ member)
     base = 1500.0 * 8 * member.sum(axis=0).astype(np.float64)
-    ceiling = demand * 2
+    ceiling = demand * np.int64(2)
     domains = member.shape[1]
     wanted_watts = (demand / np.maximum(active, 1)) @ active_watts
     return read_only(
@@ -219,7 +219,7 @@ def big_snapshot(
             floor=np.minimum(rng.integers(0, 2, services), demand),
             ceiling=ceiling,
             demand=demand,
-            wanted=np.where(rng.random(services) < 0.1, ceiling, demand),
+            wanted=demand + demand * (rng.random(services) < 0.1),
             active=active,
             committed=active + rng.integers(0, 2, services),
             unit_watts=unit,
