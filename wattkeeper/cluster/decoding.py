@@ -15,6 +15,7 @@ from wattkeeper.cluster.answers import UNREADABLE, ApiStatus
 from wattkeeper.cluster.errors import UnreachableError
 from wattkeeper.cluster.interface import Watched
 from wattkeeper.cluster.interning import Interner
+from wattkeeper.cluster.objects import Pod
 
 T = TypeVar("T", bound=Watched)
 
@@ -105,7 +106,8 @@ class Decoder(Generic[T]):
 
     def __init__(self, kind: type[T]) -> None:
         self._kind = kind
-        self._intern = Interner().shared if kind.__name__ == "Pod" else None
+        # Only of pods are there so many that sharing pays.
+        self._interner = Interner() if kind is Pod else None
         self._pages: msgspec.json.Decoder[_Page[T]] = msgspec.json.Decoder(_Page[kind])
         self._events: msgspec.json.Decoder[_Event[T]] = msgspec.json.Decoder(_Event[kind])
         self._raw_pages = msgspec.json.Decoder(_RawPage)
@@ -136,9 +138,8 @@ class Decoder(Generic[T]):
                     objects.append(found)
         if not meta.resource_version:
             raise BrokenStreamError(f"the list of {self._kind.__name__}s has no resourceVersion")
-        if self._intern is not None:
-            for one in objects:
-                self._intern(one)
+        for one in objects:
+            self._share(one)
         return Page(
             objects=objects,
             undecodable=undecodable,
@@ -157,11 +158,14 @@ class Decoder(Generic[T]):
         except UNREADABLE:
             return self._event_leniently(line)
         if event.type in ("ADDED", "MODIFIED", "DELETED"):
-            if self._intern is not None and event.type != "DELETED":
-                self._intern(event.object)
+            self._share(event.object)
             return Change(type=event.type, object=event.object)
         # Bookmarks and errors may look like an object whose fields are all absent.
         return self._event_leniently(line)
+
+    def _share(self, one: T) -> None:
+        if self._interner is not None and isinstance(one, Pod):
+            self._interner.share(one)
 
     def _event_leniently(self, line: bytes) -> Change[T] | Bookmark | ApiStatus:
         try:

@@ -12,35 +12,42 @@ import msgspec
 from wattkeeper.api.meta import LabelSelector, ObjectMeta, Wire
 
 
-class NodeStatus(Wire, frozen=True, kw_only=True):
+class Slim(Wire, frozen=True, kw_only=True, gc=False):
+    """A struct that the garbage collector need not look at: a decoded object is a tree and never part of a cycle.
+
+    That halves the cost of a watch event and takes 16 bytes off every struct.
+    """
+
+
+class NodeStatus(Slim, frozen=True, kw_only=True):
     """capacity and allocatable, as Kubernetes quantities."""
 
     capacity: dict[str, str] = {}
     allocatable: dict[str, str] = {}
 
 
-class Node(Wire, frozen=True, kw_only=True):
+class Node(Slim, frozen=True, kw_only=True):
     """A node."""
 
     metadata: ObjectMeta
     status: NodeStatus = NodeStatus()
 
 
-class Resources(Wire, frozen=True, kw_only=True):
+class Resources(Slim, frozen=True, kw_only=True):
     """Requests and limits of a container."""
 
     requests: dict[str, str | int] = {}
     limits: dict[str, str | int] = {}
 
 
-class Container(Wire, frozen=True, kw_only=True):
+class Container(Slim, frozen=True, kw_only=True):
     """A container of a pod or pod template."""
 
     name: str = ""
     resources: Resources = Resources()
 
 
-class NodeSelectorRequirement(Wire, frozen=True, kw_only=True):
+class NodeSelectorRequirement(Slim, frozen=True, kw_only=True):
     """One requirement of a node affinity term (operators In, NotIn, Exists, DoesNotExist, Gt, Lt)."""
 
     key: str
@@ -48,32 +55,32 @@ class NodeSelectorRequirement(Wire, frozen=True, kw_only=True):
     values: tuple[str, ...] = ()
 
 
-class NodeSelectorTerm(Wire, frozen=True, kw_only=True):
+class NodeSelectorTerm(Slim, frozen=True, kw_only=True):
     """Requirements that must all hold; the terms of a selector are alternatives."""
 
     match_expressions: tuple[NodeSelectorRequirement, ...] = ()
     match_fields: tuple[NodeSelectorRequirement, ...] = ()
 
 
-class RequiredNodeAffinity(Wire, frozen=True, kw_only=True):
+class RequiredNodeAffinity(Slim, frozen=True, kw_only=True):
     """requiredDuringSchedulingIgnoredDuringExecution."""
 
     node_selector_terms: tuple[NodeSelectorTerm, ...] = ()
 
 
-class NodeAffinity(Wire, frozen=True, kw_only=True):
+class NodeAffinity(Slim, frozen=True, kw_only=True):
     """Only what is required: preferences keep no watts away."""
 
     required_during_scheduling_ignored_during_execution: RequiredNodeAffinity | None = None
 
 
-class Affinity(Wire, frozen=True, kw_only=True):
+class Affinity(Slim, frozen=True, kw_only=True):
     """A pod's affinity."""
 
     node_affinity: NodeAffinity | None = None
 
 
-class PodSpec(Wire, frozen=True, kw_only=True):
+class PodSpec(Slim, frozen=True, kw_only=True):
     """What decides where a pod lands and what it may draw."""
 
     node_name: str = ""
@@ -82,7 +89,7 @@ class PodSpec(Wire, frozen=True, kw_only=True):
     containers: tuple[Container, ...] = ()
 
 
-class PodCondition(Wire, frozen=True, kw_only=True):
+class PodCondition(Slim, frozen=True, kw_only=True):
     """A pod's condition."""
 
     type: str
@@ -90,7 +97,7 @@ class PodCondition(Wire, frozen=True, kw_only=True):
     last_transition_time: str | None = None
 
 
-class PodStatus(Wire, frozen=True, kw_only=True):
+class PodStatus(Slim, frozen=True, kw_only=True):
     """Phase and conditions."""
 
     phase: str = "Pending"
@@ -99,7 +106,7 @@ class PodStatus(Wire, frozen=True, kw_only=True):
     conditions: tuple[PodCondition, ...] = ()
 
 
-class Pod(Wire, frozen=True, kw_only=True):
+class Pod(Slim, frozen=True, kw_only=True):
     """A pod."""
 
     metadata: ObjectMeta
@@ -107,14 +114,14 @@ class Pod(Wire, frozen=True, kw_only=True):
     status: PodStatus = PodStatus()
 
 
-class PodTemplate(Wire, frozen=True, kw_only=True):
+class PodTemplate(Slim, frozen=True, kw_only=True):
     """A pod template."""
 
     metadata: ObjectMeta = ObjectMeta()
     spec: PodSpec = PodSpec()
 
 
-class DeploymentSpec(Wire, frozen=True, kw_only=True):
+class DeploymentSpec(Slim, frozen=True, kw_only=True):
     """A Deployment's spec. Kubernetes reads absent replicas as 1."""
 
     replicas: int = 1
@@ -122,14 +129,14 @@ class DeploymentSpec(Wire, frozen=True, kw_only=True):
     template: PodTemplate = PodTemplate()
 
 
-class WorkloadStatus(Wire, frozen=True, kw_only=True):
+class WorkloadStatus(Slim, frozen=True, kw_only=True):
     """Replicas as the workload's controller counts them; `replicas` is what the HPA divides by."""
 
     replicas: int = 0
     ready_replicas: int = 0
 
 
-class Deployment(Wire, frozen=True, kw_only=True):
+class Deployment(Slim, frozen=True, kw_only=True):
     """A Deployment."""
 
     metadata: ObjectMeta
@@ -137,7 +144,7 @@ class Deployment(Wire, frozen=True, kw_only=True):
     status: WorkloadStatus = WorkloadStatus()
 
 
-class LeaderWorkerTemplate(Wire, frozen=True, kw_only=True):
+class LeaderWorkerTemplate(Slim, frozen=True, kw_only=True):
     """A group: a leader and size - 1 workers."""
 
     size: int = 1
@@ -145,14 +152,14 @@ class LeaderWorkerTemplate(Wire, frozen=True, kw_only=True):
     worker_template: PodTemplate = PodTemplate()
 
 
-class LeaderWorkerSetSpec(Wire, frozen=True, kw_only=True):
+class LeaderWorkerSetSpec(Slim, frozen=True, kw_only=True):
     """A LeaderWorkerSet's spec."""
 
     replicas: int = 1
     leader_worker_template: LeaderWorkerTemplate = LeaderWorkerTemplate()
 
 
-class LeaderWorkerSet(Wire, frozen=True, kw_only=True):
+class LeaderWorkerSet(Slim, frozen=True, kw_only=True):
     """A LeaderWorkerSet: one replica is a group of pods (label leaderworkerset.sigs.k8s.io/name)."""
 
     metadata: ObjectMeta
@@ -160,14 +167,14 @@ class LeaderWorkerSet(Wire, frozen=True, kw_only=True):
     status: WorkloadStatus = WorkloadStatus()
 
 
-class ScaledObjectTarget(Wire, frozen=True, kw_only=True):
+class ScaledObjectTarget(Slim, frozen=True, kw_only=True):
     """What a ScaledObject scales; KEDA reads an absent kind as Deployment."""
 
     name: str = ""
     kind: str = "Deployment"
 
 
-class Trigger(Wire, frozen=True, kw_only=True):
+class Trigger(Slim, frozen=True, kw_only=True):
     """A trigger. Its metadata is a map of strings by KEDA's contract."""
 
     type: str = ""
@@ -176,7 +183,7 @@ class Trigger(Wire, frozen=True, kw_only=True):
     metric_type: str = ""
 
 
-class ScaledObjectSpec(Wire, frozen=True, kw_only=True):
+class ScaledObjectSpec(Slim, frozen=True, kw_only=True):
     """What Wattkeeper checks of a ScaledObject; `advanced` is read by key."""
 
     scale_target_ref: ScaledObjectTarget = ScaledObjectTarget()
@@ -188,7 +195,7 @@ class ScaledObjectSpec(Wire, frozen=True, kw_only=True):
     advanced: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
-class ScaledObject(Wire, frozen=True, kw_only=True):
+class ScaledObject(Slim, frozen=True, kw_only=True):
     """KEDA's ScaledObject."""
 
     metadata: ObjectMeta
