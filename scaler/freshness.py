@@ -1,0 +1,63 @@
+"""How old the leader's last decision is, as every replica can see it: PowerBudget.status.lastEvaluated."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from wattkeeper.api.power_budget import PowerBudget
+from wattkeeper.cluster.interface import View
+
+
+def format_instant(now: float) -> str:
+    """Returns Unix seconds as RFC 3339.
+
+    >>> format_instant(0.5)
+    '1970-01-01T00:00:00.500000Z'
+    """
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_instant(text: str) -> float | None:
+    """Returns RFC 3339 as Unix seconds, None where it is empty or unreadable.
+
+    >>> parse_instant("1970-01-01T00:00:00.500000Z"), parse_instant("soon")
+    (0.5, None)
+    """
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return instant.timestamp() if instant.tzinfo is not None else None
+
+
+class Freshness:
+    """Follows the budgets of a view, so that asking costs nothing."""
+
+    def __init__(self, view: View, *, stale_seconds: float) -> None:
+        """Subscribes.
+
+        Args:
+            view: the caches.
+            stale_seconds: a decision older than this is stale.
+        """
+        self._stale_seconds = stale_seconds
+        self._evaluated: dict[str, float] = {}
+        self._newest = float("-inf")
+        view.subscribe(PowerBudget, self._changed)
+
+    def stale(self, now: float) -> bool:
+        """Says whether nobody has decided for too long.
+
+        The newest instant counts, because one leader evaluates all budgets at once. One that lies further in the
+        future than a decision may be old shows a wrong clock, and is no sign of life. Without budgets there is nothing
+        to be stale against.
+        """
+        return bool(self._evaluated) and abs(now - self._newest) > self._stale_seconds
+
+    def _changed(self, old: PowerBudget | None, new: PowerBudget | None) -> None:
+        if old is not None:
+            self._evaluated.pop(old.metadata.name, None)
+        if new is not None:
+            evaluated = parse_instant(new.status.last_evaluated)
+            self._evaluated[new.metadata.name] = float("-inf") if evaluated is None else evaluated
+        self._newest = max(self._evaluated.values(), default=float("-inf"))
