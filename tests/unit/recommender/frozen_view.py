@@ -50,7 +50,7 @@ class FrozenView:
         store = self._stores[type(new)]
         uid = new.metadata.uid or f"{new.metadata.namespace}/{new.metadata.name}"
         if not new.metadata.uid:
-            new = cast("Watched", msgspec.structs.replace(new, metadata=msgspec.structs.replace(new.metadata, uid=uid)))
+            new = msgspec.structs.replace(new, metadata=msgspec.structs.replace(new.metadata, uid=uid))
         old = store.get(uid)
         store[uid] = new
         for handler in self._handlers[type(new)]:

@@ -9,7 +9,7 @@ CHAT, CODE = ServiceKey("llm", "Deployment", "chat"), ServiceKey("llm", "Deploym
 def test_a_lowered_grant_counts_until_no_autoscaler_can_act_on_it() -> None:
     log = GrantLog(window_seconds=60)
     log.record((CHAT,), np.array([12]), now=0)
-    seen = []
+    seen: list[int] = []
     for now in (5.0, 35.0, 60.0, 65.0):
         log.record((CHAT,), np.array([5]), now=now)
         seen.append(int(log.highest((CHAT,))[0]))

@@ -24,7 +24,7 @@ class World:
     """Services whose replicas are what their spec says, on three H100 servers in one domain."""
 
     def __init__(self, *demand: float, priority: tuple[int, ...] = (), limit_watts: float = 1e9) -> None:
-        self.demand = list(demand)
+        self.demand: list[float] = list(demand)
         self.priority = list(priority or (0,) * len(demand))
         self.spec = [1] * len(demand)
         self.mode = [int(Mode.SCALE)] * len(demand)
