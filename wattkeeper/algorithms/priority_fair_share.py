@@ -15,7 +15,7 @@ every domain it may land in:
 The difference matters where a service may land in any of many racks. Planned at worst, one service's raise by ten
 would push ten replicas out of each rack. Planned as expected, ten go, in all, and a raise takes several rounds: as
 replicas land, they stop counting elsewhere. So that there is a next round even if all racks are full, each domain sets
-aside what one replica counts there at worst beyond what is expected, for those that are still short.
+aside as much as the largest replica that anybody is short of needs beyond what all raises hold there.
 """
 
 from __future__ import annotations
@@ -67,25 +67,31 @@ def _due(snapshot: Snapshot, draw: Draw, classes: list[Ints], lowest: Ints, stan
     demand = np.minimum(np.maximum(snapshot.demand, lowest), highest)
     wanted = np.minimum(np.maximum(snapshot.wanted, demand), highest)
     mean = expected(snapshot, draw)
-    surcharge = snapshot.unit_watts - mean.further
     sharing = Sharing(snapshot, mean, lowest, room)
     aside = np.zeros(len(snapshot.domains))
+    largest, held = aside, aside
+
+    def next_raise(short: Ints) -> tuple[Floats, Floats, Floats]:
+        """Returns the largest replica that anybody is short of, what all raises hold already, and what that lacks."""
+        unit = np.maximum(largest, snapshot.unit_watts[short].max(axis=0, initial=0.0))
+        raises = held + mean.gains(short, standing[short], sharing.grants[short]).sum(axis=0)
+        return unit, raises, np.maximum(unit - raises, 0.0)
+
     for rows in classes:
         before, room = sharing.grants[rows], sharing.room_watts.copy()
         sharing.raise_to(rows, demand)
         # Equals make room for each other only where somebody is short by more than rounding.
-        short = sharing.grants[rows] - standing[rows] >= np.where(standing[rows] > 0, 2, 1)
-        more = np.maximum(surcharge[rows[short]].max(axis=0, initial=0.0), aside)
-        if (sharing.room_watts < more - aside).any() and (sharing.grants[rows] < standing[rows]).any():
+        short = rows[sharing.grants[rows] - standing[rows] >= np.where(standing[rows] > 0, 2, 1)]
+        lack = np.maximum(next_raise(short)[2], aside) - aside
+        if (sharing.room_watts < lack).any() and (sharing.grants[rows] < standing[rows]).any():
             sharing.grants[rows] = before
-            sharing.room_watts = room - (more - aside)
+            sharing.room_watts = room - lack
             sharing.raise_to(rows, demand)
-            aside = more
+            aside = aside + lack
         # Lower classes make room for whoever is short of anything.
-        short = sharing.grants[rows] > standing[rows]
-        more = np.maximum(surcharge[rows[short]].max(axis=0, initial=0.0), aside)
-        sharing.room_watts -= more - aside
-        aside = more
+        largest, held, lack = next_raise(rows[sharing.grants[rows] > standing[rows]])
+        sharing.room_watts -= lack - aside
+        aside = lack
     for rows in classes:
         sharing.raise_to(rows, wanted)
     return sharing.grants

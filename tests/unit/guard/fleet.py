@@ -151,13 +151,17 @@ class Fleet:
         self.read[service] = entry
         self.spec[service] = self.log[entry][service]
         while self.running[service].sum() > self.spec[service]:
-            rack = int(self.rng.choice(np.flatnonzero(self.running[service])))
+            rack = self._any(self.running[service] > 0)
             self.running[service, rack] -= 1
             self.draining.append((service, rack, int(self.rng.integers(1, 6))))
-        missing = int(self.spec[service] - self.running[service].sum())
-        self._place(service, int(self.running[service].sum()) + int(self.rng.integers(0, missing + 1)))
+        running = int(self.running[service].sum())
+        self._place(service, int(self.rng.integers(running, int(self.spec[service]) + 1)))
 
     def _place(self, service: int, replicas: int) -> None:
         while self.running[service].sum() < replicas:
-            rack = int(self.rng.choice(np.flatnonzero(self.eligible[service])))
+            rack = self._any(self.eligible[service])
             self.running[service, rack] += 1
+
+    def _any(self, racks: Bools) -> int:
+        candidates: list[int] = np.flatnonzero(racks).tolist()
+        return candidates[int(len(candidates) * self.rng.random())]

@@ -1,0 +1,73 @@
+"""Progressive filling against its plain version, and what makes shares max-min fair."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.algorithms.plain import plain_fill
+from tests.unit.algorithms.snapshots import random_snapshot
+from wattkeeper.algorithms.draw import Draw, expected, worst_case
+from wattkeeper.algorithms.filling import fill
+from wattkeeper.api.readings import Floats, Ints
+from wattkeeper.api.snapshot import planned_watts
+
+STEPS = 240
+
+
+def case(seed: int, *, by_expectation: bool = False) -> tuple[Draw, Ints, Ints, Ints, Floats]:
+    snapshot = random_snapshot(seed)
+    draw = worst_case(snapshot)
+    if by_expectation:
+        draw = expected(snapshot, draw)
+    room = snapshot.limit_watts - planned_watts(snapshot, snapshot.floor)
+    return draw, np.arange(len(snapshot.services)), snapshot.floor, snapshot.demand, room
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_shares_are_those_of_filling_in_small_steps(seed: int, by_expectation: bool) -> None:
+    draw, rows, lower, upper, room = case(seed, by_expectation=by_expectation)
+    shares = fill(draw, rows, lower, upper, room)
+    plain = [float(share) for share in plain_fill(draw, rows, lower, upper, room, steps=STEPS)]
+    # A step is at most 8 / 240 of a replica; services stopped a step early leave some room to the others.
+    assert shares == pytest.approx(plain, abs=0.5)
+    assert np.mean(np.abs(shares - plain)) < 0.15 if len(shares) else True
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_shares_fit_wherever_floors_do(seed: int) -> None:
+    draw, rows, lower, upper, room = case(seed)
+    shares = fill(draw, rows, lower, upper, room)
+    active = draw.active
+    kept = (np.minimum(shares, active) - np.minimum(lower, active)) @ draw.each
+    added = (np.maximum(shares - active, 0) - np.maximum(lower - active, 0)) @ draw.further
+    assert (kept + added <= np.maximum(room, 0) + 1e-5).all()
+    assert (shares >= lower).all()
+    assert (shares <= upper).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_whoever_gets_less_than_due_meets_a_full_domain_in_which_nobody_has_more(seed: int) -> None:
+    draw, rows, lower, upper, room = case(seed)
+    shares = fill(draw, rows, lower, upper, room)
+    active = draw.active
+    kept = np.minimum(shares, active) - np.minimum(lower, active)
+    added = np.maximum(shares - active, 0) - np.maximum(lower - active, 0)
+    left = room - kept @ draw.each - added @ draw.further
+    gains = draw.gains(rows, lower, upper)
+    level = np.divide(shares, upper, out=np.ones(len(rows)), where=upper > 0)
+    for place in np.flatnonzero(shares < upper - 1e-6):
+        full = np.flatnonzero((gains[place] > 0) & (left < 1e-3))
+        peers = [(gains[:, domain] > 0) & (shares > lower + 1e-6) for domain in full]
+        assert any((level[peer] <= level[place] + 1e-6).all() for peer in peers)
+
+
+def test_nobody_and_nothing_to_share_is_an_empty_share() -> None:
+    draw, *_ = case(0)
+    none = np.empty(0, dtype=np.int64)
+    assert fill(draw, none, none, none, np.zeros(len(draw.each.T))).shape == (0,)
