@@ -30,7 +30,7 @@ from wattkeeper.api.readings import (
 )
 from wattkeeper.cluster.interface import View, Watched
 from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, Node, Pod, ScaledObject
-from wattkeeper.power.readers.request import ReadRequest
+from wattkeeper.power.readers.reader import ReadRequest
 from wattkeeper.recommender.measured_demand import ServiceLoad, measure_demand
 from wattkeeper.recommender.nodes import NodeTable, build_node_table
 from wattkeeper.recommender.pods import PodTable
@@ -59,12 +59,12 @@ class ReadingsCollector:
         """Returns which queries of users the reader has to evaluate."""
         _, services = self._tables()
         return ReadRequest(
-            demand_queries=tuple(
+            demands=tuple(
                 (key, demand.query)
                 for key, demand in zip(services.keys, services.demands, strict=True)
                 if demand is not None and demand.metric == "PromQL"
             ),
-            meter_queries=tuple(
+            meters=tuple(
                 (budget.metadata.name, budget.spec.meter_query) for budget in self._budgets if budget.spec.meter_query
             ),
         )

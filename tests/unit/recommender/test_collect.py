@@ -110,7 +110,7 @@ def test_a_policys_own_query_is_asked_for_and_used() -> None:
     view = cluster()
     view.put(policy("chat", query="sum(gateway_requests)", per_replica=4))
     collector = ReadingsCollector(view)
-    assert collector.request().demand_queries == ((CHAT, "sum(gateway_requests)"),)
+    assert collector.request().demands == ((CHAT, "sum(gateway_requests)"),)
     assert collector.collect(measured(NOW, queried={CHAT: 10.0}), NOW).services.demand.tolist() == [2.5]
 
 
