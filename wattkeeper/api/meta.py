@@ -46,16 +46,28 @@ class ObjectMeta(Wire, frozen=True, kw_only=True):
 class LabelExpression(Wire, frozen=True, kw_only=True):
     """One requirement of a label selector."""
 
-    key: Annotated[str, Meta(min_length=1)]
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
-    values: tuple[str, ...] = ()
+    key: Annotated[
+        str, Meta(min_length=1, max_length=317, description="The label's key, with its prefix if it has one.")
+    ]
+    operator: Annotated[
+        Literal["In", "NotIn", "Exists", "DoesNotExist"], Meta(description="How the label relates to values.")
+    ]
+    values: Annotated[
+        tuple[Annotated[str, Meta(max_length=63)], ...],
+        Meta(max_length=64, description="Only, and at least one, with In and NotIn."),
+    ] = ()
 
 
 class LabelSelector(Wire, frozen=True, kw_only=True):
     """Kubernetes' label selector: every entry must hold. An empty selector selects everything."""
 
-    match_labels: dict[str, str] = {}
-    match_expressions: tuple[LabelExpression, ...] = ()
+    match_labels: Annotated[
+        dict[str, Annotated[str, Meta(max_length=63)]],
+        Meta(max_length=32, description="Labels that must be there with exactly these values."),
+    ] = {}
+    match_expressions: Annotated[
+        tuple[LabelExpression, ...], Meta(max_length=32, description="Requirements that must all hold.")
+    ] = ()
 
     def matches(self, labels: dict[str, str]) -> bool:
         """Says whether labels satisfy the selector."""
@@ -79,17 +91,19 @@ def _holds(expression: LabelExpression, labels: dict[str, str]) -> bool:
 class Condition(Wire, frozen=True, kw_only=True):
     """One condition of a status (field names are Kubernetes' metav1.Condition)."""
 
-    type: str
-    status: StatusWord
-    reason: Annotated[str, Meta(min_length=1)]
-    message: str = ""
-    last_transition_time: str
-    observed_generation: int = 0
+    type: Annotated[str, Meta(description="What the condition is about, such as Ready.")]
+    status: Annotated[StatusWord, Meta(description="Whether it holds.")]
+    reason: Annotated[str, Meta(min_length=1, description="Why, in one word.")]
+    message: Annotated[str, Meta(description="Why, for people.")] = ""
+    last_transition_time: Annotated[str, Meta(description="When status last changed.")]
+    observed_generation: Annotated[int, Meta(description="The generation of the spec that this is about.")] = 0
 
 
 class ScaleTargetRef(Wire, frozen=True, kw_only=True):
     """The workload that is scaled: one service."""
 
-    kind: Literal["Deployment", "LeaderWorkerSet"]
-    name: Annotated[str, Meta(min_length=1)]
-    api_version: str = "apps/v1"
+    kind: Annotated[Literal["Deployment", "LeaderWorkerSet"], Meta(description="The workload's kind.")]
+    name: Annotated[str, Meta(min_length=1, max_length=253, description="The workload's name, in this namespace.")]
+    api_version: Annotated[str, Meta(min_length=1, max_length=317, description="The workload's group and version.")] = (
+        "apps/v1"
+    )

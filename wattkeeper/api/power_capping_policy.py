@@ -22,8 +22,12 @@ class Demand(Wire, frozen=True, kw_only=True):
             "PromQL: the value of query."
         ),
     ] = "Requests"
-    target_per_replica: Annotated[float, Meta(gt=0, description="How much of the metric one replica should carry.")]
-    query: Annotated[str, Meta(description="PromQL that yields one sample; only with metric PromQL.")] = ""
+    target_per_replica: Annotated[
+        float, Meta(gt=0, le=1e12, description="How much of the metric one replica should carry.")
+    ]
+    query: Annotated[
+        str, Meta(max_length=4096, description="PromQL that yields one sample; only with metric PromQL.")
+    ] = ""
     stabilization_seconds: Annotated[
         int,
         Meta(
@@ -46,13 +50,17 @@ class PowerCappingPolicySpec(Wire, frozen=True, kw_only=True):
     priority: Annotated[
         int, Meta(ge=-1_000_000, le=1_000_000, description="Higher is served first; equals share by demand.")
     ] = 0
-    min_replicas: Annotated[int, Meta(ge=0, description="The floor: never capped below it.")] = 0
-    max_replicas: Annotated[int, Meta(ge=1)] = 100
+    min_replicas: Annotated[int, Meta(ge=0, le=100_000, description="The floor: never capped below it.")] = 0
+    max_replicas: Annotated[int, Meta(ge=1, le=100_000, description="The ceiling: never granted above it.")] = 100
     demand: Demand | None = None
     watts_per_replica: (
         Annotated[
             float,
-            Meta(gt=0, description="What one replica may draw, in watts. Raises the prior until watts are measured."),
+            Meta(
+                gt=0,
+                le=1e7,
+                description="What one replica may draw, in watts. Raises the prior until watts are measured.",
+            ),
         ]
         | None
     ) = None
@@ -61,7 +69,7 @@ class PowerCappingPolicySpec(Wire, frozen=True, kw_only=True):
 class PowerCappingPolicyStatus(Wire, frozen=True, kw_only=True):
     """How many services the policy selects, and what is wrong with it."""
 
-    services: int = 0
+    services: Annotated[int, Meta(description="How many services the policy selects.")] = 0
     conditions: tuple[Condition, ...] = ()
 
 

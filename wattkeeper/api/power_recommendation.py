@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from wattkeeper.api.meta import Condition, ObjectMeta, ScaleTargetRef, Wire
 
@@ -20,28 +22,30 @@ Reason = Literal[
 class Amount(Wire, frozen=True, kw_only=True):
     """A number of replicas, and what they may draw at their upper bound in watts (rounded)."""
 
-    replicas: int
-    watts: float = 0.0
+    replicas: Annotated[int, Meta(description="Replicas.")]
+    watts: Annotated[float, Meta(description="What they may draw at their upper bound.")] = 0.0
 
 
 class PowerRecommendationSpec(Wire, frozen=True, kw_only=True):
     """Which service this is about."""
 
     scale_target_ref: ScaleTargetRef
-    policy: str = ""
+    policy: Annotated[str, Meta(max_length=253, description="The policy that selects it.")] = ""
 
 
 class PowerRecommendationStatus(Wire, frozen=True, kw_only=True):
     """The recommendation. In modes Off and Initial it is what would have been answered."""
 
-    mode: str = ""
-    target: Amount = Amount(replicas=0)
-    lower_bound: Amount = Amount(replicas=0)
-    upper_bound: Amount = Amount(replicas=0)
-    uncapped_target: Amount | None = None
-    reason: str = ""
-    message: str = ""
-    binding_budget: str = ""
+    mode: Annotated[str, Meta(description="The policy's mode when this was written.")] = ""
+    target: Annotated[Amount, Meta(description="What the service gets.")] = Amount(replicas=0)
+    lower_bound: Annotated[Amount, Meta(description="The least that the target may become.")] = Amount(replicas=0)
+    upper_bound: Annotated[Amount, Meta(description="The most that the target may become.")] = Amount(replicas=0)
+    uncapped_target: (
+        Annotated[Amount, Meta(description="What the traffic asks for. Absent while that is unknown.")] | None
+    ) = None
+    reason: Annotated[str, Meta(description="Why the target is what it is, in one word.")] = ""
+    message: Annotated[str, Meta(description="Why, for people.")] = ""
+    binding_budget: Annotated[str, Meta(description="The budget that holds the service below its demand.")] = ""
     conditions: tuple[Condition, ...] = ()
 
 

@@ -58,6 +58,7 @@ PROGRAMS: tuple[Program, ...] = (
     ),
     Program(name="keda-operator", module="keda", package=f"{KEDA_MODULE}/cmd/operator"),
     Program(name="keda-adapter", module="keda", package=f"{KEDA_MODULE}/cmd/adapter"),
+    Program(name="helm", module="helm", package="helm.sh/helm/v4/cmd/helm"),
 )
 
 
