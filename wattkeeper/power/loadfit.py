@@ -56,7 +56,9 @@ class LoadFit:
         share = weight / np.maximum(self.count + weight, 1e-9)
         dx, dy = x - self.mean_load, y - self.mean_watts
         first = self.count == 0.0
-        spread = np.where(first, 0.05 * y, self.residual + share * (np.minimum(miss, 4.0 * limit) - self.residual))
+        # Not by the weight: where all samples miss, it is the fit that is wrong, and they must come to count.
+        pace = 1.0 / (self.count + 1.0)
+        spread = np.where(first, 0.05 * y, self.residual + pace * (np.minimum(miss, 4.0 * limit) - self.residual))
         return LoadFit(
             count=np.minimum(self.count + weight, memory),
             mean_load=self.mean_load + share * dx,

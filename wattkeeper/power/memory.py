@@ -26,8 +26,8 @@ class ColumnKind:
 class Memory(Generic[Key]):
     """Float columns by name. A name keeps its slot until it is forgotten.
 
-    `slots` costs nothing while the tuple of names is the same object, and only looks new objects up otherwise: whoever
-    builds the tuple should reuse its keys.
+    `slots` costs nothing while the tuple of names is the same object, and otherwise looks up only what is not the same
+    object at the same place as before: whoever builds the tuple should reuse its keys and keep their order.
     """
 
     def __init__(self, columns: Mapping[str, ColumnKind]) -> None:
@@ -40,13 +40,15 @@ class Memory(Generic[Key]):
         self._last_keys: tuple[Key, ...] = ()
         self._last_slots: Ints = np.empty(0, dtype=np.int64)
         self._last_ids: Ints = np.empty(0, dtype=np.int64)
-        self._last_order: Ints = np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self._slot_of)
 
     def __getitem__(self, column: str) -> Floats:
-        """Returns the column itself: float64[capacity, ...], to be indexed with slots and written in place."""
+        """Returns the column itself: float64[capacity, ...], to be indexed with slots and written in place.
+
+        New names may move it: ask for slots first.
+        """
         return self._columns[column]
 
     def slots(self, keys: tuple[Key, ...], now: float) -> Ints:
@@ -57,18 +59,15 @@ class Memory(Generic[Key]):
         return self._last_slots
 
     def _align(self, keys: tuple[Key, ...]) -> None:
-        # The previous tuple is alive, so an equal id is the same object.
+        # Rows mostly keep their places. The previous tuple is alive, so an equal id is the same object.
         ids = np.fromiter(map(id, keys), dtype=np.int64, count=len(keys))
         slots = np.full(len(keys), -1, dtype=np.int64)
-        if len(self._last_ids):
-            at = np.minimum(np.searchsorted(self._last_ids, ids), len(self._last_ids) - 1)
-            same = self._last_ids[at] == ids
-            slots[same] = self._last_slots[self._last_order[at[same]]]
+        both = min(len(ids), len(self._last_ids))
+        stays = np.flatnonzero(ids[:both] == self._last_ids[:both])
+        slots[stays] = self._last_slots[stays]
         for row in np.flatnonzero(slots < 0).tolist():
             slots[row] = self.find_or_add(keys[row])
-        self._last_keys, self._last_slots = keys, slots
-        self._last_order = np.argsort(ids, kind="stable")
-        self._last_ids = ids[self._last_order]
+        self._last_keys, self._last_slots, self._last_ids = keys, slots, ids
 
     def add(self, key: Key) -> int:
         """Gives a name that is not here yet a slot with defaults."""

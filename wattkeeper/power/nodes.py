@@ -3,7 +3,7 @@
 One policy for idle watts: the idle draw of CPUs and GPUs is the node's, pods are charged what they draw on top (as
 Kepler counts). So, per part (CPU, GPU), node = fixed draw + active watts of its pods, and a fixed draw is measured as
 
-    node's watts - active watts of all its pods      where all of them are known
+    node's watts - active watts of all its pods      where all of them are known and the node draws as much
     the source's own idle watts                      elsewhere
 
 At the wall it is platform watts - loss factor * active watts. Two quantiles of these samples are tracked: the low one
@@ -30,6 +30,8 @@ _LOW, _HIGH = 0.25, 0.95
 _LEAST_ACTIVE_SHARE = 0.2
 # An enforced limit above this many nameplates is a reading gone wrong.
 _MOST_NAMEPLATES = 2.0
+# Samples of a node and of its pods are not of the same instant, so pods may claim a little more than there is.
+_MOST_CLAIMED = 1.1
 # A machine's fans and board draw no more than this many times what they draw when it idles.
 _MOST_BOARDS = 4.0
 _PLATFORM = 2
@@ -175,9 +177,11 @@ class NodeModel:
         memory["stamp"][slots] = view.stamps
         memory["limit"][slots] = view.enforced_watts
 
-        left = np.where(pods_unknown, np.nan, view.watts[:, :2] - pod_watts)
+        # Pods that claim clearly more than their node draws: one of the two is wrong, and nobody knows which.
+        at_odds = pod_watts > view.watts[:, :2] * _MOST_CLAIMED
+        left = np.where(pods_unknown | at_odds, np.nan, view.watts[:, :2] - pod_watts)
         inside = np.where(np.isfinite(left), np.maximum(left, 0.0), view.idle_watts)
-        active = np.where(pods_unknown.any(axis=1), np.nan, pod_watts.sum(axis=1))
+        active = np.where((pods_unknown | at_odds).any(axis=1), np.nan, pod_watts.sum(axis=1))
         wall = np.maximum(view.watts[:, _PLATFORM] - self._settings.wall_loss_factor * active, 0.0)
         sample = np.concatenate([inside, wall[:, None]], axis=1)
         taught = view.sampled & np.isfinite(sample) & (view.rung == Rung.FRESH)[:, None]

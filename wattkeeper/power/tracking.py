@@ -6,7 +6,7 @@ import numpy as np
 
 from wattkeeper.api.readings import Floats
 
-_LEAST_STEP = 0.05
+_LEAST_STEP = 0.02
 _LEAST_SPREAD_WATTS = 0.5
 
 
@@ -15,7 +15,7 @@ def track(quantile: Floats, spread: Floats, count: Floats, watts: Floats, share:
 
     A step of stochastic approximation on the pinball loss (Robbins and Monro 1951; Koenker and Bassett 1978):
 
-        q += step * spread * (share - [watts < q]),   step = max(1 / (count + 1), 0.05)
+        q += step * spread * (share - [watts < q]),   step = max(1 / (count + 1), 0.02)
 
     with spread the running mean of |watts - q|, where one sample counts at most four spreads. A spike so moves
     a quantile by a bounded step, however high it is.
