@@ -83,16 +83,16 @@ class Fleet:
         drains = np.zeros((count, racks))
         for service, rack, _ in self.draining:
             drains[service, rack] += self.unit[service]
-        reachable = np.zeros(count, dtype=np.int64)
+        reachable, rebound = np.zeros(count, dtype=np.int64), np.zeros(count)
         for service in range(count):
             grants = [int(entry[service]) for entry in self.log[self.read[service] :]]
             reachable[service] = max(grants)
-            drains[service] += self._rebound(service, grants)
+            rebound[service] = _rebound(grants, max(int(active[service]), int(self.spec[service])))
 
         def wide(watts: Floats) -> Floats:
             return np.concatenate([watts, watts.sum(axis=1, keepdims=True)], axis=1)
 
-        unit = self.unit[:, None] * self.eligible
+        unit = self.unit[:, None] * np.append(self.eligible, np.ones((count, 1), dtype=np.bool_), axis=1)
         return read_only(
             Snapshot(
                 now=NOW,
@@ -108,24 +108,13 @@ class Fleet:
                 wanted=np.full(count, 12, dtype=np.int64),
                 active=active,
                 committed=np.maximum(np.maximum(active, self.spec), reachable),
-                unit_watts=np.concatenate([unit, self.unit[:, None]], axis=1),
+                unit_watts=unit,
                 active_watts=wide(self.unit[:, None] * self.running),
-                draining_watts=wide(drains),
+                draining_watts=wide(drains) + rebound[:, None] * unit,
                 tokens_per_second=np.full(count, np.nan),
                 previous=self.log[-1].copy(),
                 history=no_history(count, racks + 1),
             )
-        )
-
-    def _rebound(self, service: int, grants: list[int]) -> Floats:
-        """Returns what may yet drain while its successors start: float64[R].
-
-        That happens where an autoscaler may act on a lower grant first and on a higher, later one next.
-        """
-        active = int(self.running[service].sum())
-        again = [min(max(grants[later:]) - grant, active - grant) for later, grant in enumerate(grants[:-1], start=1)]
-        return np.minimum(max(again, default=0) * self.unit[service], self.unit[service] * self.running[service]).clip(
-            0
         )
 
     def tick(self, grants: Ints) -> None:
@@ -135,7 +124,7 @@ class Fleet:
         for service in range(len(self.unit)):
             self.read[service] = max(int(self.read[service]), now - WINDOW)
             for _ in range(self.rng.choice([0, 1, 2])):
-                self._autoscale(service, int(self.rng.integers(self.read[service], now + 1)))
+                self._autoscale(service, now - int((now + 1 - self.read[service]) * self.rng.random()))
         self.draining = [(s, r, left - 1) for s, r, left in self.draining if left > 1]
 
     def settle(self, grants: Ints) -> None:
@@ -165,3 +154,15 @@ class Fleet:
     def _any(self, racks: Bools) -> int:
         candidates: list[int] = np.flatnonzero(racks).tolist()
         return candidates[int(len(candidates) * self.rng.random())]
+
+
+def _rebound(grants: list[int], running: int) -> int:
+    """Returns how many replicas may yet drain while their successors start.
+
+    That happens where an autoscaler may act on a lower grant first and on a higher, later one next.
+    """
+    highest, most = running, 0
+    for place, grant in enumerate(grants[:-1]):
+        highest = max(highest, grant)
+        most = max(most, min(max(grants[place + 1 :]), highest) - grant)
+    return most
