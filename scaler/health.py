@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -14,13 +14,12 @@ class Health:
     def __init__(self, services: tuple[str, ...]) -> None:
         """Takes the names of the services; "" stands for the whole server."""
         self._services = services
-        # Annotated in the published stubs only for its synchronous sibling.
-        self._servicer: Any = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+        self._servicer: Any = cast("Any", health).aio.HealthServicer()
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Registers the service."""
-        register: Any = health_pb2_grpc.add_HealthServicer_to_server  # pyright: ignore[reportUnknownMemberType] - untyped
-        register(self._servicer, server)
+        add: Any = cast("Any", health_pb2_grpc).add_HealthServicer_to_server
+        add(self._servicer, server)
 
     async def set_serving(self, serving: bool) -> None:
         """Says whether calls should come here."""

@@ -38,6 +38,8 @@ class ServerOptions:
         watch_seconds: how often health, and streams that only time can change, are looked at.
         max_streams: more open streams are refused.
         max_calls: more calls at the same time are refused.
+        goodbye_seconds: how long the listener goes on answering after health has said NOT_SERVING, because clients
+            need a moment to notice.
         drain_seconds: how long calls may take to finish when the listener closes.
     """
 
@@ -47,6 +49,7 @@ class ServerOptions:
     watch_seconds: float = 1.0
     max_streams: int = 20_000
     max_calls: int = 50_000
+    goodbye_seconds: float = 3.0
     drain_seconds: float = 5.0
 
 
@@ -111,7 +114,7 @@ class ScalerServer:
         LOG.info("listening on %s (port %d), %s", options.address, self.port, security)
 
     async def drain(self) -> None:
-        """Closes: health first, so that no new call comes; streams end with OK; calls in flight finish."""
+        """Closes: health first, so that clients turn away; streams end with OK; calls in flight finish."""
         if self._server is None:
             return
         if self._watching is not None:
@@ -119,6 +122,7 @@ class ScalerServer:
             await asyncio.gather(self._watching, return_exceptions=True)
         await self._health.shut_down()
         self._alarms.close()
+        await self._clock.sleep(self._options.goodbye_seconds)
         await self._server.stop(self._options.drain_seconds)
         self._server = None
 
