@@ -123,8 +123,11 @@ def _levels(pairs: _Pairs, room: Floats) -> Floats:
     open_[pairs.column] = True
     open_ &= room > 0.0
     guess = high
+    some = pairs
     for _ in range(_STEPS):
-        some = pairs.only(open_[pairs.column])
+        matter = open_[some.column]
+        if 2 * np.count_nonzero(matter) < len(matter):
+            some = some.only(matter)
         watts, slopes = some.draw(guess[some.column])
         excess = np.bincount(some.column, weights=watts, minlength=count) - room
         slope = np.bincount(some.column, weights=slopes, minlength=count)

@@ -41,16 +41,17 @@ class Sharing:
         whole = np.maximum(np.floor(shares + ROUNDING_WATTS).astype(np.int64), before)
         self.room_watts -= self._draw.gains(rows, before, whole).sum(axis=0)
         self.grants[rows] = whole
-        while self._raise_by_one(rows, shares, target):
-            pass
+        while len(rows):
+            below = self.grants[rows] < target[rows]
+            rows, shares = rows[below], shares[below]
+            taken = self._raise_by_one(rows, shares)
+            rows, shares = rows[taken], shares[taken]
 
-    def _raise_by_one(self, rows: Ints, shares: Floats, target: Ints) -> bool:
-        """Gives one more replica to every service that still fits; returns whether there was one."""
-        below = self.grants[rows] < target[rows]
-        rows, shares = rows[below], shares[below]
+    def _raise_by_one(self, rows: Ints, shares: Floats) -> Ints:
+        """Gives one more replica to every service where it still fits; returns their places in `rows`."""
         watts = self._draw.next_replica(rows, self.grants[rows])
         room = self.room_watts + ROUNDING_WATTS
-        fits = np.all((watts <= 0.0) | (watts <= room), axis=1)
+        fits = np.flatnonzero(np.all((watts <= room) | (watts <= 0.0), axis=1))
         rows, shares, watts = rows[fits], shares[fits], watts[fits]
         # Where all of them fit together the order does not matter, so only the others are gone through one by one.
         tight = np.flatnonzero(watts.sum(axis=0) > room)
@@ -67,4 +68,4 @@ class Sharing:
                     taken[place] = True
         self.grants[rows[taken]] += 1
         self.room_watts -= watts[taken].sum(axis=0)
-        return bool(taken.any())
+        return fits[taken]
