@@ -7,6 +7,7 @@ collections are left out; they are what Kubernetes calls absent.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, cast
 
 import msgspec
@@ -19,9 +20,7 @@ from wattkeeper.cluster.resources import RESOURCES
 def written(value: object) -> Any:
     """Returns structs as dicts by their wire names, with all that is not absent."""
     if isinstance(value, msgspec.Struct):
-        names = zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True)
-        fields = ((wire, getattr(value, name)) for name, wire in names)
-        return {wire: written(field) for wire, field in fields if not _absent(field)}
+        return _written_struct(value)
     if isinstance(value, dict):
         return {key: written(entry) for key, entry in cast("dict[str, Any]", value).items()}
     if isinstance(value, tuple | list):
@@ -29,8 +28,31 @@ def written(value: object) -> Any:
     return value
 
 
-def _absent(value: object) -> bool:
-    return value is None or value == "" or (isinstance(value, tuple | list | dict) and not value)
+def _written_struct(struct: msgspec.Struct) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name, wire, required in _fields(type(struct)):
+        field = getattr(struct, name)
+        entry = written(field)
+        if required and entry == {} and isinstance(field, msgspec.Struct):
+            out[wire] = _empty(field)
+        elif required or entry not in (None, "", [], {}):
+            out[wire] = entry
+    return out
+
+
+def _empty(struct: msgspec.Struct) -> dict[str, Any]:
+    """Returns a required struct that says nothing, such as a selector of everything, with its empty lists spelt out.
+
+    Server-side apply makes null of an applied {} that had entries before, and then refuses the null (seen with
+    Kubernetes 1.36); with an empty list in it the object stays one.
+    """
+    return {wire: [] for name, wire, _ in _fields(type(struct)) if getattr(struct, name) == ()}
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[tuple[str, str, bool], ...]:
+    """Returns each field's name, its name on the wire, and whether it must be there."""
+    return tuple((one.name, one.encode_name, one.required) for one in msgspec.structs.fields(kind))
 
 
 def applied(wanted: OwnKind) -> bytes:
