@@ -37,7 +37,7 @@ class PlainAccess:
     async def access(self) -> Access:
         return self._access
 
-    async def renew(self) -> Access:
+    async def renew(self, refused: Access) -> Access:
         return self._access
 
 

@@ -63,7 +63,7 @@ class Connection:
                 async with self._send(method, path, access, timeout, query, body, content_type) as answer:
                     read = await answer.read()
                     if answer.status == 401 and attempt == 0:
-                        access = await self._credentials.renew()
+                        access = await self._credentials.renew(access)
                         continue
                     if answer.status >= 300:
                         raise refusal(answer.status, read, asked=asked, retry_after=answer.headers.get("Retry-After"))
@@ -93,7 +93,7 @@ class Connection:
             access = await self._credentials.access()
             async with self._send("GET", path, access, timeout, query, None, JSON) as answer:
                 if answer.status == 401:
-                    await self._credentials.renew()
+                    await self._credentials.renew(access)
                 if answer.status >= 300:
                     read = await answer.read()
                     raise refusal(answer.status, read, asked=asked, retry_after=answer.headers.get("Retry-After"))

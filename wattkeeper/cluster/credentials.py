@@ -53,8 +53,8 @@ class Credentials(Protocol):
         """
         ...
 
-    async def renew(self) -> Access:
-        """Returns fresh access after the server refused the last one (401)."""
+    async def renew(self, refused: Access) -> Access:
+        """Returns other access after the server has refused one (401)."""
         ...
 
 
@@ -74,7 +74,7 @@ class ServiceAccountCredentials:
         """Returns the server of the pod's environment with the token as it is now."""
         return self._read()
 
-    async def renew(self) -> Access:
+    async def renew(self, refused: Access) -> Access:  # noqa: ARG002 - whatever was refused, the files are read again.
         """Reads the certificate authority again, too."""
         self._tls = None
         return self._read()

@@ -7,7 +7,7 @@ that does not fit is tried again without its nulls before it counts as undecodab
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 
@@ -17,6 +17,8 @@ from wattkeeper.cluster.interface import Watched
 from wattkeeper.cluster.interning import Interner
 from wattkeeper.cluster.objects import Pod
 
+# A client-side apply leaves a second copy of the whole object in this annotation.
+_BULK: Final = "kubectl.kubernetes.io/last-applied-configuration"
 T = TypeVar("T", bound=Watched)
 
 
@@ -139,7 +141,7 @@ class Decoder(Generic[T]):
         if not meta.resource_version:
             raise BrokenStreamError(f"the list of {self._kind.__name__}s has no resourceVersion")
         for one in objects:
-            self._share(one)
+            self._slim(one)
         return Page(
             objects=objects,
             undecodable=undecodable,
@@ -158,12 +160,13 @@ class Decoder(Generic[T]):
         except UNREADABLE:
             return self._event_leniently(line)
         if event.type in ("ADDED", "MODIFIED", "DELETED"):
-            self._share(event.object)
+            self._slim(event.object)
             return Change(type=event.type, object=event.object)
         # Bookmarks and errors may look like an object whose fields are all absent.
         return self._event_leniently(line)
 
-    def _share(self, one: T) -> None:
+    def _slim(self, one: T) -> None:
+        one.metadata.annotations.pop(_BULK, None)
         if self._interner is not None and isinstance(one, Pod):
             self._interner.share(one)
 

@@ -69,6 +69,6 @@ def applied(wanted: OwnKind) -> bytes:
 
 
 def _own_metadata(meta: ObjectMeta) -> dict[str, Any]:
-    """Leaves out what the server sets; a UID stays, so that a namesake is refused instead of overwritten."""
-    kept = ("name", "namespace", "uid", "labels", "annotations", "ownerReferences")
+    """Leaves out what the server sets. Apply goes by name: an object that was deleted meanwhile is made again."""
+    kept = ("name", "namespace", "labels", "annotations", "ownerReferences")
     return {name: value for name, value in written(meta).items() if name in kept}

@@ -77,9 +77,16 @@ class EventRecorder:
         if not self._may_write(now):
             self._metrics.events_dropped.inc()
             return
-        self._series[key] = await self._create(event, now)
+        # Entered before it is written, so that a repetition meanwhile is counted and not written beside it.
+        self._series[key] = series = _new_series(event, now)
+        self._series.move_to_end(key)
         while len(self._series) > _MOST_SERIES:
             self._series.popitem(last=False)
+        try:
+            await self._create(event, series)
+        except BaseException:
+            self._series.pop(key, None)
+            raise
 
     def _may_write(self, now: float) -> bool:
         self._tokens = min(_BURST, self._tokens + max(now - self._tokens_at, 0.0) * _PER_SECOND)
@@ -89,18 +96,14 @@ class EventRecorder:
         self._tokens -= 1.0
         return True
 
-    async def _create(self, event: EventRecord, now: float) -> _Series:
+    async def _create(self, event: EventRecord, series: _Series) -> None:
         meta = event.regarding.metadata
         resource = RESOURCES[type(event.regarding)]
-        # Events of cluster-scoped objects live in namespace default.
-        namespace = meta.namespace or "default"
-        suffix = f".{secrets.token_hex(8)}"
-        name = meta.name[: _LONGEST_NAME - len(suffix)].rstrip(".-") + suffix
         body = {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
-            "metadata": {"name": name, "namespace": namespace},
-            "eventTime": micro_time(now),
+            "metadata": {"name": series.name, "namespace": series.namespace},
+            "eventTime": micro_time(series.seen_at),
             "type": event.type,
             "reason": event.reason[:_LONGEST_WORD],
             "action": event.action[:_LONGEST_WORD],
@@ -117,11 +120,10 @@ class EventRecorder:
         }
         await self._connection.request(
             "POST",
-            EVENTS.collection(namespace),
+            EVENTS.collection(series.namespace),
             query={"fieldManager": FIELD_MANAGER},
             body=msgspec.json.encode(body),
         )
-        return _Series(namespace=namespace, name=name, count=1, seen_at=now, written_at=now)
 
     async def _raise_count(self, series: _Series) -> None:
         body = {"series": {"count": series.count, "lastObservedTime": micro_time(series.seen_at)}}
@@ -132,6 +134,14 @@ class EventRecorder:
             body=msgspec.json.encode(body),
             content_type=MERGE_PATCH,
         )
+
+
+def _new_series(event: EventRecord, now: float) -> _Series:
+    meta = event.regarding.metadata
+    suffix = f".{secrets.token_hex(8)}"
+    name = meta.name[: _LONGEST_NAME - len(suffix)].rstrip(".-") + suffix
+    # Events of cluster-scoped objects live in namespace default.
+    return _Series(namespace=meta.namespace or "default", name=name, count=1, seen_at=now, written_at=now)
 
 
 def cut(note: str) -> str:

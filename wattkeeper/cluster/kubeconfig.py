@@ -7,11 +7,13 @@ client wants its own model classes and turns every answer into them, while our k
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config.config_exception import ConfigException
@@ -27,15 +29,23 @@ class KubeconfigCredentials:
         self._file = str(file) if file else os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
         self._context = context
         self._access: Access | None = None
+        self._loading = asyncio.Lock()
 
     async def access(self) -> Access:
         """Returns what the kubeconfig says."""
-        if self._access is None:
-            return await self.renew()
-        return self._access
+        async with self._loading:
+            if self._access is None:
+                self._access = await self._load()
+            return self._access
 
-    async def renew(self) -> Access:
-        """Loads the kubeconfig again; exec plugins run again."""
+    async def renew(self, refused: Access) -> Access:
+        """Loads the kubeconfig again, exec plugins and all; once, when all watches are refused at the same time."""
+        async with self._loading:
+            if self._access is None or self._access is refused:
+                self._access = await self._load()
+            return self._access
+
+    async def _load(self) -> Access:
         # The package has no types.
         loaded = cast("Any", Configuration())
         if not any(Path(one).expanduser().is_file() for one in self._file.split(os.pathsep)):  # noqa: ASYNC240 - one stat at start.
@@ -44,11 +54,18 @@ class KubeconfigCredentials:
             await cast("Any", config).load_kube_config(
                 config_file=self._file, context=self._context, client_configuration=loaded, persist_config=False
             )
-            self._access = _access(loaded)
+            return _access(loaded)
         # The loader raises whatever a broken file makes it stumble over.
-        except (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError, ssl.SSLError) as error:
+        except (
+            ConfigException,
+            yaml.YAMLError,
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+        ) as error:
             raise ClusterError(f"The kubeconfig {self._file} cannot be used: {error}") from error
-        return self._access
 
 
 def _access(loaded: Any) -> Access:

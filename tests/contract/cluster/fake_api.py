@@ -232,7 +232,7 @@ class TokenCredentials:
     async def access(self) -> Access:
         return Access(server=self._url, authorization=f"Bearer {self._tokens[0]}")
 
-    async def renew(self) -> Access:
+    async def renew(self, refused: Access) -> Access:
         if len(self._tokens) > 1:
             self._tokens.pop(0)
         return await self.access()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.contract.cluster.conftest import MakeCluster
-from tests.contract.cluster.fake_api import FakeApi, Object
+from tests.contract.cluster.fake_api import Answer, FakeApi, Object
 from tests.contract.cluster.pausing_clock import PausingClock
 from wattkeeper.api.meta import ObjectMeta
+from wattkeeper.cluster.errors import UnreachableError
 from wattkeeper.cluster.interface import EventRecord
 from wattkeeper.cluster.objects import Node, Pod
 
@@ -100,6 +104,23 @@ async def test_a_series_whose_event_has_expired_starts_anew(
     await cluster.record(event())
     (one,) = written(api)
     assert "series" not in one
+
+
+async def test_a_repetition_while_the_first_is_being_written_is_counted_and_not_written_beside_it(
+    api: FakeApi, make_cluster: MakeCluster
+) -> None:
+    cluster = make_cluster()
+    await asyncio.gather(*(cluster.record(event()) for _ in range(5)))
+    assert len(written(api)) == 1
+
+
+async def test_an_event_that_was_refused_is_written_the_next_time(api: FakeApi, make_cluster: MakeCluster) -> None:
+    api.answers["POST", EVENTS].append(Answer(code=503))
+    cluster = make_cluster()
+    with pytest.raises(UnreachableError):
+        await cluster.record(event())
+    await cluster.record(event())
+    assert len(written(api)) == 1
 
 
 async def test_a_flood_is_dropped_and_counted(

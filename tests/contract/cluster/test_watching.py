@@ -115,7 +115,12 @@ async def test_a_watch_that_ends_at_once_is_not_asked_for_in_a_hot_loop(
 
 @pytest.mark.parametrize("how", ["status", "event"])
 async def test_an_expired_watch_lists_again_and_reports_what_was_deleted_meanwhile(
-    how: str, api: FakeApi, make_cluster: MakeCluster, clock: PausingClock, eventually: Eventually
+    how: str,
+    api: FakeApi,
+    make_cluster: MakeCluster,
+    clock: PausingClock,
+    registry: CollectorRegistry,
+    eventually: Eventually,
 ) -> None:
     api.lists[PODS] = [pod("gone"), pod("same"), pod("changed"), pod("reborn", uid="old")]
 
@@ -147,6 +152,7 @@ async def test_an_expired_watch_lists_again_and_reports_what_was_deleted_meanwhi
     assert reborn is not None
     assert reborn.metadata.uid == "new"
     assert api.asked("GET", PODS, watch=True)[-1]["resourceVersion"] == "200"
+    assert registry.get_sample_value("wattkeeper_cluster_relists_total", {"kind": "Pod"}) == 1
 
 
 async def test_a_list_that_expires_between_pages_starts_anew(
@@ -329,6 +335,19 @@ async def test_a_rotated_token_is_taken_up_after_one_refusal(api: FakeApi, make_
     await cluster.start()
     assert names(cluster) == ["a"]
     assert api.tokens[:2] == ["first", "second"]
+
+
+async def test_a_token_refused_in_a_watch_is_rotated_for_the_next_one(
+    api: FakeApi, make_cluster: MakeCluster, clock: PausingClock, eventually: Eventually
+) -> None:
+    cluster = make_cluster(credentials=TokenCredentials(api.url, ["first", "second"]))
+    api.answers["WATCH", PODS].append(Answer(code=401))
+    api.scripts[PODS].append(script(("ADDED", pod("a", version="101"))))
+    await cluster.start()
+    await eventually(lambda: clock.pauses)
+    clock.advance(1)
+    await eventually(lambda: names(cluster) == ["a"])
+    assert api.tokens[-1] == "second"
 
 
 async def test_credentials_that_stay_refused_are_a_forbidden_error(api: FakeApi, make_cluster: MakeCluster) -> None:

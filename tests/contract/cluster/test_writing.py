@@ -58,7 +58,7 @@ async def test_apply_sends_identity_own_metadata_and_the_whole_spec(api: FakeApi
 
 async def test_apply_leaves_out_what_the_server_sets(api: FakeApi, make_cluster: MakeCluster) -> None:
     await make_cluster().apply(budget())
-    assert api.bodies[0][2]["metadata"] == {"name": "row", "uid": "u1", "labels": {"team": "x"}}
+    assert api.bodies[0][2]["metadata"] == {"name": "row", "labels": {"team": "x"}}
 
 
 async def test_a_conflict_of_an_apply_is_tried_again_a_few_times(api: FakeApi, make_cluster: MakeCluster) -> None:
