@@ -1,0 +1,115 @@
+"""Finds out what a Prometheus holds: which metrics, and how often each source is really sampled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from wattkeeper.power.readers import dcgm, rates
+from wattkeeper.power.readers.errors import ReadError
+from wattkeeper.power.readers.samples import Labels, Point, Series
+from wattkeeper.power.readers.settings import WINDOW_INTERVALS, ReaderSettings
+from wattkeeper.power.readers.sources import DCGM, Source, all_metrics, sources
+
+# A common scrape interval, and Prometheus' own default is a minute.
+USUAL_INTERVAL_SECONDS = 30.0
+_LOOK_BACK = "5m"
+_MOST_WINDOW_SECONDS = 300.0
+
+Ask = Callable[[str], Awaitable[Sequence[Series]]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Detected:
+    """What there is.
+
+    Attributes:
+        present: metrics that have series now (within Prometheus' look-back of five minutes).
+        intervals: seconds between samples, by source.
+        collect_seconds: how often dcgm-exporter itself measures; NaN unknown.
+        at: Unix seconds.
+    """
+
+    present: frozenset[str] = frozenset()
+    intervals: Mapping[str, float] = field(default_factory=dict[str, float])
+    collect_seconds: float = math.nan
+    at: float = -math.inf
+
+    def interval_seconds(self, settings: ReaderSettings) -> float:
+        """Returns how often the slowest source yields something new."""
+        if settings.interval_seconds is not None:
+            return settings.interval_seconds
+        known = [one for one in (*self.intervals.values(), self.collect_seconds) if math.isfinite(one)]
+        return max(known, default=USUAL_INTERVAL_SECONDS)
+
+    def window_seconds(self, source: Source, settings: ReaderSettings) -> float:
+        """Returns what a source is averaged over."""
+        scraped = settings.interval_seconds or self.intervals.get(source.name, USUAL_INTERVAL_SECONDS)
+        window = settings.window_seconds or WINDOW_INTERVALS * scraped
+        if source.name == DCGM and math.isfinite(self.collect_seconds):
+            window = max(window, WINDOW_INTERVALS * self.collect_seconds)
+        return min(window, _MOST_WINDOW_SECONDS)
+
+
+async def detect(ask: Ask, settings: ReaderSettings, now: float) -> Detected:
+    """Finds out what there is.
+
+    Args:
+        ask: asks one query, evaluated now.
+        settings: zones.
+        now: Unix seconds.
+
+    Raises:
+        ReadError: Prometheus does not say which metrics it has.
+    """
+    wanted = "|".join(sorted(all_metrics(settings)))
+    present = frozenset(one.labels.metric for one in await ask(f'count by (__name__)({{__name__=~"{wanted}"}})'))
+    intervals: dict[str, float] = {}
+    collect_seconds = math.nan
+    for source in sources(settings):
+        marker = next((name for name in source.marker if name in present), None)
+        if marker is None:
+            continue
+        try:
+            points = await _one_history(ask, marker, source.matchers)
+        except ReadError:
+            continue  # The usual interval stands in; the round itself says that Prometheus fails.
+        spacing = rates.spacing_seconds(points)
+        if math.isfinite(spacing):
+            intervals[source.name] = spacing
+        if marker == dcgm.ENERGY:
+            steps = rates.step_seconds(points)
+            collect_seconds = steps if steps > 1.5 * spacing else math.nan
+    return Detected(present=present, intervals=intervals, collect_seconds=collect_seconds, at=now)
+
+
+async def _one_history(ask: Ask, metric: str, matchers: str) -> list[Point]:
+    """Returns all samples that Prometheus looks back to, of the series that has most of them."""
+    longest = await ask(f"topk(1, count_over_time({metric}{{{matchers}}}[{_LOOK_BACK}]))")
+    if not longest:
+        return []
+    chosen = [part for part in (matchers, *_identity(longest[0].labels)) if part]
+    found = await ask(f"{metric}{{{','.join(chosen)}}}[{_LOOK_BACK}]")
+    return max((list(one.points) for one in found), key=len, default=list[Point]())
+
+
+def _identity(labels: Labels) -> list[str]:
+    """Returns matchers that pick this series, or a few beside it."""
+    pairs = {
+        "job": labels.job,
+        "instance": labels.instance,
+        "node_name": labels.node_name,
+        "zone": labels.zone,
+        "UUID": labels.gpu_uuid_dcgm,
+        "gpu_uuid": labels.gpu_uuid,
+        "pod_id": labels.pod_id,
+        "pod": labels.pod,
+        "container_id": labels.container_id,
+    }
+    return [f"{name}={_quoted(value)}" for name, value in pairs.items() if value]
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
