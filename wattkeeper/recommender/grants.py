@@ -2,53 +2,122 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-from wattkeeper.api.readings import Ints, Published, ServiceKey
+from wattkeeper.api.readings import Bools, Floats, Ints, Published, ServiceKey
+from wattkeeper.recommender.timeline import Timeline
+
+# A window holds a dozen ticks; this many bound the memory whatever the tick.
+MAX_ENTRIES = 128
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outstanding:
+    """What an autoscaler may still do with earlier grants. S services.
+
+    Attributes:
+        highest: int64[S], the highest grant that it may still act on; -1 for a service that had none.
+        rebound: int64[S], replicas that may yet drain while their successors start: an autoscaler that acts on a
+            lower grant first and on a higher, later one next lets both draw at once.
+    """
+
+    highest: Ints
+    rebound: Ints
 
 
 class GrantLog:
-    """Grants of the last actuation window, by service."""
+    """Grants of the last actuation window, by service.
+
+    An autoscaler may act late, but not backwards: once a target's spec has become what some grant said, what was
+    granted before that is spent.
+    """
 
     def __init__(self, window_seconds: float) -> None:
         self._window_seconds = window_seconds
-        self._log: deque[tuple[float, tuple[ServiceKey, ...], Ints]] = deque()
+        self._times = Timeline(MAX_ENTRIES)
+        self._grants = Timeline(MAX_ENTRIES)
+        self._keys: tuple[ServiceKey, ...] = ()
         self._last: dict[ServiceKey, int] = {}
+        self._spec: dict[ServiceKey, int] = {}
+        self._spent_before: dict[ServiceKey, float] = {}
 
     def take_over(self, published: Mapping[ServiceKey, Published], now: float) -> None:
         """Starts from what a previous leader published: an autoscaler may be acting on it right now."""
-        if not self._log and published:
+        if not self._last and published:
             grants = np.array([one.grant for one in published.values()], dtype=np.int64)
             self.record(tuple(published), grants, now)
 
     def record(self, keys: tuple[ServiceKey, ...], grants: Ints, now: float) -> None:
         """Notes one tick's grants."""
-        self._log.append((now, keys, grants))
+        self._keys = keys
+        self._times.append(("time",), np.array([now]))
+        self._grants.append(keys, grants.astype(np.float64))
         self._last = dict(zip(keys, grants.tolist(), strict=True))
-        # The youngest entry from before the window was in force when the window began: it stays.
-        while len(self._log) > 1 and now - self._log[1][0] >= self._window_seconds:
-            self._log.popleft()
 
     def previous(self, keys: tuple[ServiceKey, ...]) -> Ints:
         """Returns int64[S], the last grants; -1 for a service that had none."""
         return np.array([self._last.get(key, -1) for key in keys], dtype=np.int64)
 
-    def highest(self, keys: tuple[ServiceKey, ...]) -> Ints:
-        """Returns int64[S], the highest grant of the window; -1 for a service that had none."""
-        highest = np.full(len(keys), -1, dtype=np.int64)
-        aligned: tuple[ServiceKey, ...] | None = None
-        rows: Ints = np.empty(0, dtype=np.int64)
-        for _, logged, grants in self._log:
-            if logged is keys:
-                np.maximum(highest, grants, out=highest)
-                continue
-            if logged is not aligned:
-                place = {key: row for row, key in enumerate(keys)}
-                rows = np.array([place.get(key, -1) for key in logged], dtype=np.int64)
-                aligned = logged
-            known = rows >= 0
-            highest[rows[known]] = np.maximum(highest[rows[known]], grants[known])
-        return highest
+    def outstanding(
+        self, keys: tuple[ServiceKey, ...], *, running: Ints, spec_replicas: Ints, now: float
+    ) -> Outstanding:
+        """Returns what may still come of earlier grants.
+
+        Args:
+            keys: S services.
+            running: int64[S], replicas that exist and are not terminating.
+            spec_replicas: int64[S], what the scale targets' specs ask for.
+            now: Unix seconds.
+        """
+        if not len(self._times.values):
+            nothing = np.zeros(len(keys), dtype=np.int64)
+            return Outstanding(highest=nothing - 1, rebound=nothing)
+        times = self._times.values[:, 0]
+        grants = self._aligned(keys)
+        self._spend(keys, grants, times, spec_replicas)
+        # The youngest entry from before the window was in force when the window began, so it counts.
+        in_force = np.searchsorted(times, now - self._window_seconds, side="right") - 1
+        spent = np.array([self._spent_before.get(key, -np.inf) for key in keys])
+        live = (np.arange(len(times)) >= in_force)[:, np.newaxis] & (times[:, np.newaxis] >= spent)
+        reachable = np.where(live & ~np.isnan(grants), grants, -1.0)
+        return Outstanding(
+            highest=reachable.max(axis=0).astype(np.int64),
+            rebound=_rebound(reachable, np.maximum(running, spec_replicas)),
+        )
+
+    def _aligned(self, keys: tuple[ServiceKey, ...]) -> Floats:
+        """Returns float64[entries, S], NaN where a service had no grant."""
+        logged = self._grants.values
+        if keys == self._keys:
+            return logged
+        place = {key: column for column, key in enumerate(self._keys)}
+        columns = np.array([place.get(key, -1) for key in keys], dtype=np.int64)
+        aligned = np.full((len(logged), len(keys)), np.nan)
+        known: Bools = columns >= 0
+        aligned[:, known] = logged[:, columns[known]]
+        return aligned
+
+    def _spend(self, keys: tuple[ServiceKey, ...], grants: Floats, times: Floats, spec_replicas: Ints) -> None:
+        for column, (key, spec) in enumerate(zip(keys, spec_replicas.tolist(), strict=True)):
+            before = self._spec.get(key)
+            if before is not None and before != spec:
+                earliest = self._spent_before.get(key, -np.inf)
+                acted = np.flatnonzero((grants[:, column] == spec) & (times >= earliest))
+                if len(acted):
+                    self._spent_before[key] = float(times[acted[0]])
+        self._spec = dict(zip(keys, spec_replicas.tolist(), strict=True))
+        if len(self._spent_before) > 2 * len(keys) + MAX_ENTRIES:
+            self._spent_before = {key: when for key, when in self._spent_before.items() if key in self._spec}
+
+
+def _rebound(reachable: Floats, running: Ints) -> Ints:
+    """Returns int64[S] of float64[entries, S], oldest first, -1 where an entry no longer counts."""
+    if len(reachable) < 2:
+        return np.zeros(len(running), dtype=np.int64)
+    highest = np.maximum(np.maximum.accumulate(reachable, axis=0), running)[:-1]
+    later = np.maximum.accumulate(reachable[::-1], axis=0)[::-1][1:]
+    dip = np.where(reachable[:-1] >= 0, np.minimum(later, highest) - reachable[:-1], 0.0)
+    return np.maximum(dip.max(axis=0), 0.0).astype(np.int64)

@@ -13,10 +13,14 @@ from wattkeeper.recommender.sums import Sums
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Picture:
-    """What the step knows besides the sums. Attributes are Snapshot's."""
+    """What the step knows besides the sums.
+
+    Attributes are Snapshot's, and rebound: int64[S], replicas that may yet drain while their successors start (see GrantLog).
+    """
 
     demand: Ints
     committed: Ints
+    rebound: Ints
     previous: Ints
     frozen: Bools
     history: History
@@ -54,7 +58,7 @@ def shadow_snapshot(readings: Readings, sums: Sums, picture: Picture, now: float
         committed=picture.committed,
         unit_watts=sums.unit_watts,
         active_watts=sums.active_watts,
-        draining_watts=sums.draining_watts,
+        draining_watts=sums.draining_watts + picture.rebound[:, np.newaxis] * sums.unit_watts,
         tokens_per_second=tokens,
         previous=picture.previous,
         history=picture.history,

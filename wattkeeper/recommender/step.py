@@ -8,8 +8,6 @@ guard decides.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 import numpy as np
 
@@ -17,6 +15,7 @@ from wattkeeper.algorithms.contract import Algorithm
 from wattkeeper.algorithms.priority_fair_share import PriorityFairShare
 from wattkeeper.api.readings import Bools, Floats, Ints, Readings, Rung
 from wattkeeper.api.snapshot import History, Snapshot
+from wattkeeper.guard.advice import with_advice
 from wattkeeper.guard.guard import PlanRejectedError, guard, hold
 from wattkeeper.guard.guarded_plan import GuardedPlan
 from wattkeeper.power.charges import Charges
@@ -102,15 +101,17 @@ class Recommender:
         self._algorithm_state = plan.state
         if not enforced.all():
             advice = self._decide(everyone, warm=warm, known=known, problems=[])
-            plan = _with_advice(plan, advice, enforced)
+            plan = with_advice(plan, advice, enforced)
         self._remember(readings, charges, plan, enforced, now)
         return self._result(readings, charges, sums, picture, known, rung, plan, warm=warm, now=now, problems=problems)
 
     def _picture(self, readings: Readings, sums: Sums, rung: Ints, now: float) -> tuple[Picture, Bools]:
         services = readings.services
         exists = np.maximum(sums.active + sums.pending, services.spec_replicas)
-        granted = np.where(enforcing(readings), self._grants.highest(services.keys), -1)
-        committed = np.maximum(exists, granted)
+        outstanding = self._grants.outstanding(
+            services.keys, running=sums.active + sums.pending, spec_replicas=services.spec_replicas, now=now
+        )
+        committed = np.maximum(exists, outstanding.highest)
         raw = self._fresh_demand(readings)
         self._seed_demand(readings, now)
         stabilised = self._demand.stabilised(services.keys, raw, services.stabilization_seconds, now)
@@ -136,6 +137,7 @@ class Recommender:
         picture = Picture(
             demand=demand,
             committed=committed,
+            rebound=outstanding.rebound,
             previous=self._grants.previous(services.keys),
             frozen=rung >= Rung.FROZEN,
             history=history,
@@ -229,14 +231,3 @@ class Recommender:
             violations=find_violations(readings, charges, plan.over_watts, plan.grants),
             problems=tuple(problems),
         )
-
-
-def _with_advice(plan: GuardedPlan, advice: GuardedPlan, enforced: Bools) -> GuardedPlan:
-    """Puts what the services in shadow modes would have got in their rows; sums stay those that are enforced."""
-    return replace(
-        plan,
-        grants=np.where(enforced, plan.grants, advice.grants),
-        reasons=np.where(enforced, plan.reasons, advice.reasons),
-        binding=np.where(enforced, plan.binding, advice.binding),
-        missing_watts=np.where(enforced, plan.missing_watts, advice.missing_watts),
-    )

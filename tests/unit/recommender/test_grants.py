@@ -6,14 +6,45 @@ from wattkeeper.recommender.grants import GrantLog
 CHAT, CODE = ServiceKey("llm", "Deployment", "chat"), ServiceKey("llm", "Deployment", "code")
 
 
+def reach(
+    log: GrantLog, *keys: ServiceKey, spec: int = 99, running: int = 0, now: float = 0.0
+) -> tuple[list[int], list[int]]:
+    count = len(keys)
+    outstanding = log.outstanding(keys, running=np.full(count, running), spec_replicas=np.full(count, spec), now=now)
+    return outstanding.highest.tolist(), outstanding.rebound.tolist()
+
+
 def test_a_lowered_grant_counts_until_no_autoscaler_can_act_on_it() -> None:
     log = GrantLog(window_seconds=60)
     log.record((CHAT,), np.array([12]), now=0)
     seen: list[int] = []
-    for now in (5.0, 35.0, 60.0, 65.0):
+    for now in (5.0, 35.0, 60.0, 70.0):
         log.record((CHAT,), np.array([5]), now=now)
-        seen.append(int(log.highest((CHAT,))[0]))
+        seen += reach(log, CHAT, now=now)[0]
     assert seen == [12, 12, 12, 5]
+
+
+def test_what_was_granted_before_the_grant_that_an_autoscaler_has_acted_on_is_spent() -> None:
+    log = GrantLog(window_seconds=60)
+    for now, grant in ((0.0, 12), (5.0, 5), (10.0, 7)):
+        log.record((CHAT,), np.array([grant]), now=now)
+    before = reach(log, CHAT, spec=12, now=10)[0]
+    after = reach(log, CHAT, spec=5, now=10)[0]
+    assert (before, after) == ([12], [7])
+
+
+def test_a_dip_that_is_taken_back_may_start_successors_while_the_old_ones_drain() -> None:
+    log = GrantLog(window_seconds=60)
+    for now, grant in ((0.0, 12), (5.0, 5), (10.0, 11)):
+        log.record((CHAT,), np.array([grant]), now=now)
+    assert reach(log, CHAT, spec=12, running=12, now=10)[1] == [6]
+
+
+def test_grants_that_only_rise_start_nothing_twice() -> None:
+    log = GrantLog(window_seconds=60)
+    for now, grant in ((0.0, 2), (5.0, 5), (10.0, 11)):
+        log.record((CHAT,), np.array([grant]), now=now)
+    assert reach(log, CHAT, spec=2, running=2, now=10)[1] == [0]
 
 
 def test_previous_is_the_last_grant_and_minus_one_for_a_new_service() -> None:
@@ -26,17 +57,17 @@ def test_grants_follow_services_by_name() -> None:
     log = GrantLog(window_seconds=60)
     log.record((CHAT,), np.array([3]), now=0)
     log.record((CODE, CHAT), np.array([8, 1]), now=5)
-    assert log.highest((CHAT, CODE)).tolist() == [3, 8]
+    assert reach(log, CHAT, CODE, now=5)[0] == [3, 8]
 
 
 def test_a_new_leader_starts_from_what_the_last_one_published() -> None:
     log = GrantLog(window_seconds=60)
     log.take_over({CHAT: Published(grant=7, demand=9)}, now=0)
-    assert log.highest((CHAT,)).tolist() == [7]
+    assert reach(log, CHAT)[0] == [7]
 
 
 def test_what_is_published_never_overrides_grants_of_our_own() -> None:
     log = GrantLog(window_seconds=60)
     log.record((CHAT,), np.array([3]), now=0)
     log.take_over({CHAT: Published(grant=7, demand=9)}, now=1)
-    assert log.highest((CHAT,)).tolist() == [3]
+    assert reach(log, CHAT, now=1)[0] == [3]
