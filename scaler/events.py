@@ -1,0 +1,170 @@
+"""Events: a function per reason, each with the key under which repetitions are one series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from scaler.conditions import holds, message_of
+from wattkeeper.api.power_budget import PowerBudget
+from wattkeeper.api.power_recommendation import PowerRecommendation
+from wattkeeper.cluster.interface import EventRecord
+
+_MOST_PODS = 5
+# What holds a service without a decision is no change of its cap.
+_BUDGET_REASONS = ("BudgetBinds", "FloorHeld")
+
+
+def cap_lowered(after: PowerRecommendation, before_replicas: int) -> EventRecord:
+    """A budget lets a service run fewer replicas than before."""
+    target, budget = after.status.target.replicas, after.status.binding_budget or "limits"
+    return EventRecord(
+        regarding=after,
+        type="Normal",
+        reason="CapLowered",
+        action="Cap",
+        note=f"From {before_replicas} to {target} replicas. {after.status.message}",
+        dedupe_key=f"cap-lowered/{budget}",
+    )
+
+
+def cap_raised(after: PowerRecommendation, before: PowerRecommendation) -> EventRecord:
+    """A budget that held a service lets it run more replicas than before."""
+    old, new, budget = before.status.target.replicas, after.status.target.replicas, before.status.binding_budget
+    return EventRecord(
+        regarding=after,
+        type="Normal",
+        reason="CapRaised",
+        action="Raise",
+        note=f"From {old} to {new} replicas: PowerBudget {budget} has room again. {after.status.message}",
+        dedupe_key=f"cap-raised/{budget}",
+    )
+
+
+def service_unachievable(after: PowerRecommendation) -> EventRecord:
+    """A cap of a service cannot be kept."""
+    return EventRecord(
+        regarding=after,
+        type="Warning",
+        reason="CapUnachievable",
+        action="Cap",
+        note=message_of(after.status.conditions, "CapUnachievable"),
+        dedupe_key="cap-unachievable",
+    )
+
+
+def target_claimed_twice(after: PowerRecommendation) -> EventRecord:
+    """Several policies or ScaledObjects claim one target."""
+    return EventRecord(
+        regarding=after,
+        type="Warning",
+        reason="TargetClaimedTwice",
+        action="Cap",
+        note=message_of(after.status.conditions, "CapUnachievable"),
+        dedupe_key="claimed-twice",
+    )
+
+
+def over_budget(after: PowerBudget) -> EventRecord:
+    """A domain may draw more than its limit; names the pods that have to go."""
+    status = after.status
+    pods = [f"{pod.namespace}/{pod.name} ({pod.watts:.0f} W)" for pod in status.violating_pods]
+    named = f" To go: {', '.join(pods[:_MOST_PODS])}." if pods else ""
+    more = f" And {len(pods) - _MOST_PODS} more." if len(pods) > _MOST_PODS else ""
+    return EventRecord(
+        regarding=after,
+        type="Warning",
+        reason="OverBudget",
+        action="Shed",
+        note=f"{status.guarded_watts:.0f} W guarded, limit {status.limit_watts:.0f} W.{named}{more}",
+        dedupe_key="over-budget",
+    )
+
+
+def within_budget(after: PowerBudget) -> EventRecord:
+    """A domain that was over its limit is inside."""
+    status = after.status
+    return EventRecord(
+        regarding=after,
+        type="Normal",
+        reason="WithinBudget",
+        action="Shed",
+        note=f"{status.guarded_watts:.0f} W guarded, limit {status.limit_watts:.0f} W.",
+        dedupe_key="within-budget",
+    )
+
+
+def readings_stale(after: PowerBudget) -> EventRecord:
+    """A domain's readings are too old: nothing in it rises."""
+    return EventRecord(
+        regarding=after,
+        type="Warning",
+        reason="ReadingsStale",
+        action="Hold",
+        note=message_of(after.status.conditions, "TelemetryStale"),
+        dedupe_key="readings-stale",
+    )
+
+
+def readings_recovered(after: PowerBudget) -> EventRecord:
+    """A domain's readings are fresh again."""
+    return EventRecord(
+        regarding=after,
+        type="Normal",
+        reason="ReadingsRecovered",
+        action="Resume",
+        note="Power readings of the domain are fresh again.",
+        dedupe_key="readings-recovered",
+    )
+
+
+def budget_unachievable(after: PowerBudget) -> EventRecord:
+    """No cut that is allowed brings a domain inside its limit."""
+    return EventRecord(
+        regarding=after,
+        type="Warning",
+        reason="CapUnachievable",
+        action="Shed",
+        note=message_of(after.status.conditions, "CapUnachievable"),
+        dedupe_key="cap-unachievable",
+    )
+
+
+def state_unreadable(regarding: PowerBudget, why: str) -> EventRecord:
+    """What was learned before a restart cannot be read. It concerns every budget; one of them carries the event."""
+    return EventRecord(
+        regarding=regarding,
+        type="Warning",
+        reason="StateUnreadable",
+        action="Restore",
+        note=f"The learned power model cannot be read, so replicas are charged by their priors until measured: {why}",
+        dedupe_key="state-unreadable",
+    )
+
+
+def events_of_recommendation(before: PowerRecommendation | None, after: PowerRecommendation) -> Iterator[EventRecord]:
+    """Yields what a written recommendation changes for people."""
+    said = before.status.conditions if before is not None else ()
+    enforcing = after.status.mode not in ("Off", "Initial")
+    if before is not None and before.status.mode and enforcing:
+        old, new = before.status.target.replicas, after.status.target.replicas
+        if new < old and after.status.reason in _BUDGET_REASONS:
+            yield cap_lowered(after, old)
+        if new > old and before.status.reason in _BUDGET_REASONS:
+            yield cap_raised(after, before)
+    if holds(after.status.conditions, "CapUnachievable") and not holds(said, "CapUnachievable"):
+        reasons = {one.reason for one in after.status.conditions if one.type == "CapUnachievable"}
+        yield target_claimed_twice(after) if reasons == {"ClaimedTwice"} else service_unachievable(after)
+
+
+def events_of_budget(before: PowerBudget, after: PowerBudget) -> Iterator[EventRecord]:
+    """Yields what a written budget status changes for people; an excess is said again as long as it lasts."""
+    old, new = before.status, after.status
+    if new.over_watts > 0:
+        yield over_budget(after)
+    elif old.over_watts > 0:
+        yield within_budget(after)
+    stale, was_stale = holds(new.conditions, "TelemetryStale"), holds(old.conditions, "TelemetryStale")
+    if stale != was_stale:
+        yield readings_stale(after) if stale else readings_recovered(after)
+    if holds(new.conditions, "CapUnachievable") and not holds(old.conditions, "CapUnachievable"):
+        yield budget_unachievable(after)

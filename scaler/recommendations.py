@@ -1,0 +1,212 @@
+"""What PowerRecommendations shall say after a decision, and whether that is worth a write."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+from scaler.conditions import Finding, with_transitions
+from scaler.recommendation_names import recommendation_name
+from scaler.scaled_object_checks import CapFindings, check_scaled_objects
+from wattkeeper.api.meta import ObjectMeta, ScaleTargetRef
+from wattkeeper.api.power_recommendation import (
+    Amount,
+    PowerRecommendation,
+    PowerRecommendationSpec,
+    PowerRecommendationStatus,
+)
+from wattkeeper.api.readings import Mode, ServiceKey
+from wattkeeper.cluster.interface import View
+from wattkeeper.cluster.objects import ScaledObject
+from wattkeeper.guard.guarded_plan import GrantReason
+from wattkeeper.recommender.result import StepResult
+
+MODES = {Mode.OFF: "Off", Mode.INITIAL: "Initial", Mode.SCALE: "Scale"}
+REASONS = {
+    GrantReason.DEMAND_MET: "DemandMet",
+    GrantReason.BUDGET_BINDS: "BudgetBinds",
+    GrantReason.FLOOR_HELD: "FloorHeld",
+    GrantReason.READINGS_STALE: "ReadingsStale",
+    GrantReason.DEMAND_UNKNOWN: "DemandUnknown",
+    GrantReason.WARMING_UP: "WarmingUp",
+    GrantReason.UNCAPPED: "Uncapped",
+}
+API_VERSIONS = {"Deployment": "apps/v1", "LeaderWorkerSet": "leaderworkerset.x-k8s.io/v1"}
+# Watts follow the model a little every tick; less than this share of them is not worth a write.
+_WATTS_SHARE = 0.1
+
+
+def wanted_recommendations(
+    result: StepResult, view: View, *, server_minor: int
+) -> Iterator[tuple[PowerRecommendation | None, PowerRecommendation]]:
+    """Yields, service by service, the recommendation that there is (or None) and the one that shall be.
+
+    Args:
+        result: a decision.
+        view: the cluster.
+        server_minor: the API server's minor version, which decides what an HPA can do.
+    """
+    scalers = _scalers_by_target(view)
+    for row, key in enumerate(result.services.keys):
+        before = view.get(PowerRecommendation, key.namespace, recommendation_name(key.kind, key.name))
+        findings = check_scaled_objects(
+            scalers.get(key, ()),
+            floor=int(result.services.floor[row]),
+            ceiling=int(result.services.ceiling[row]),
+            server_minor=server_minor,
+        )
+        yield before, _wanted(result, row, before, findings)
+
+
+def gone_recommendations(result: StepResult, view: View) -> list[PowerRecommendation]:
+    """Returns the recommendations whose service is gone or no longer selected."""
+    named = {(key.namespace, recommendation_name(key.kind, key.name)) for key in result.services.keys}
+    present = view.all(PowerRecommendation).values()
+    return [one for one in present if (one.metadata.namespace, one.metadata.name) not in named]
+
+
+def differs(before: PowerRecommendation | None, after: PowerRecommendation) -> bool:
+    """Says whether a recommendation says something new: figures that drift alone do not."""
+    if before is None or before.spec != after.spec:
+        return True
+    old, new = before.status, after.status
+    if old.conditions != new.conditions or _words(old) != _words(new):
+        return True
+    pairs = [(old.target, new.target), (old.lower_bound, new.lower_bound), (old.upper_bound, new.upper_bound)]
+    if (old.uncapped_target is None) != (new.uncapped_target is None):
+        return True
+    if old.uncapped_target is not None and new.uncapped_target is not None:
+        pairs.append((old.uncapped_target, new.uncapped_target))
+    return any(_moved(one, other) for one, other in pairs)
+
+
+def _words(status: PowerRecommendationStatus) -> tuple[str, str, str]:
+    return status.mode, status.reason, status.binding_budget
+
+
+def _moved(old: Amount, new: Amount) -> bool:
+    return old.replicas != new.replicas or abs(old.watts - new.watts) > _WATTS_SHARE * max(old.watts, new.watts)
+
+
+def _scalers_by_target(view: View) -> Mapping[ServiceKey, list[ScaledObject]]:
+    scalers: dict[ServiceKey, list[ScaledObject]] = defaultdict(list)
+    for one in view.all(ScaledObject).values():
+        target = one.spec.scale_target_ref
+        scalers[ServiceKey(one.metadata.namespace, target.kind or "Deployment", target.name)].append(one)
+    return scalers
+
+
+def _wanted(
+    result: StepResult, row: int, before: PowerRecommendation | None, findings: CapFindings
+) -> PowerRecommendation:
+    services, key = result.services, result.services.keys[row]
+    each = float(services.replica_watts[row])
+    demand = int(services.demand[row])
+
+    def amount(replicas: int) -> Amount:
+        return Amount(replicas=replicas, watts=float(round(replicas * each)))
+
+    meta = (
+        before.metadata
+        if before is not None
+        else ObjectMeta(name=recommendation_name(key.kind, key.name), namespace=key.namespace)
+    )
+    reason = GrantReason(int(result.plan.reasons[row]))
+    binding = int(result.plan.binding[row])
+    said = before.status.conditions if before is not None else ()
+    conditions = with_transitions(_findings(result, row, reason, findings), said, meta, result.now)
+    status = PowerRecommendationStatus(
+        mode=MODES[Mode(int(services.mode[row]))],
+        target=amount(int(result.plan.grants[row])),
+        lower_bound=amount(int(services.floor[row])),
+        upper_bound=amount(int(services.ceiling[row])),
+        uncapped_target=None if demand < 0 else amount(demand),
+        reason=REASONS[reason],
+        message=_message(result, row, reason),
+        binding_budget=result.plan.domains[binding] if binding >= 0 else "",
+        conditions=conditions,
+    )
+    reference = ScaleTargetRef(
+        kind="Deployment" if key.kind == "Deployment" else "LeaderWorkerSet",
+        name=key.name,
+        api_version=API_VERSIONS[key.kind],
+    )
+    spec = PowerRecommendationSpec(scale_target_ref=reference, policy=services.policies[row])
+    return PowerRecommendation(metadata=meta, spec=spec, status=status)
+
+
+def _message(result: StepResult, row: int, reason: GrantReason) -> str:
+    granted, demand = int(result.plan.grants[row]), int(result.services.demand[row])
+    binding = int(result.plan.binding[row])
+    budget = result.plan.domains[binding] if binding >= 0 else ""
+    missing = round(float(result.plan.missing_watts[row]))
+    match reason:
+        case GrantReason.DEMAND_MET:
+            return f"All {demand} replicas that the traffic asks for fit."
+        case GrantReason.BUDGET_BINDS if budget:
+            return f"{granted} of {demand} replicas: PowerBudget {budget} lacks {missing} W for the rest."
+        case GrantReason.BUDGET_BINDS:
+            return f"{granted} of {demand} replicas fit."
+        case GrantReason.FLOOR_HELD:
+            return f"Held at the policy's minReplicas; PowerBudget {budget or 'limits'} would allow fewer."
+        case GrantReason.READINGS_STALE:
+            return f"Held at {granted}: power readings are too old to raise anything."
+        case GrantReason.DEMAND_UNKNOWN:
+            return f"Held at {granted}: nothing says what the traffic asks for. See the policy's demand."
+        case GrantReason.WARMING_UP:
+            return f"Held at {granted} until caches and history are warm."
+        case GrantReason.UNCAPPED:
+            return "No PowerBudget covers a node that this service can run on."
+
+
+def _findings(result: StepResult, row: int, reason: GrantReason, found: CapFindings) -> tuple[Finding, ...]:
+    services = result.services
+    stale, enforcing = bool(services.stale[row]), int(services.mode[row]) >= Mode.SCALE
+    not_ready = {
+        GrantReason.WARMING_UP: "Caches and history are not warm yet.",
+        GrantReason.READINGS_STALE: "Power readings are too old.",
+        GrantReason.DEMAND_UNKNOWN: "Nothing says what the traffic asks for.",
+    }
+    if reason not in not_ready and stale:
+        reason = GrantReason.READINGS_STALE
+    ready = Finding(
+        type="Ready",
+        holds=reason not in not_ready,
+        reason=REASONS[reason] if reason in not_ready else "FreshReadings",
+        message=not_ready.get(reason, ""),
+    )
+    telemetry = Finding(
+        type="TelemetryStale",
+        holds=stale,
+        reason="ReadingsStale" if stale else "ReadingsFresh",
+        message="A domain of this service has readings too old to raise anything." if stale else "",
+    )
+    return ready, _enforced(result, row, found, enforcing=enforcing), telemetry, _unachievable(result, row, found)
+
+
+def _enforced(result: StepResult, row: int, found: CapFindings, *, enforcing: bool) -> Finding:
+    hints = " ".join(found.hindrances)
+    if not enforcing:
+        return Finding(type="CapEnforced", holds=False, reason="ShadowMode", message="The policy's mode is no Scale.")
+    if not found.has_trigger:
+        return Finding(
+            type="CapEnforced",
+            holds=False,
+            reason="NoTrigger",
+            message="No ScaledObject with a trigger of Wattkeeper's scales this target: add one.",
+        )
+    if not bool(result.services.enforced[row]):
+        return Finding(type="CapEnforced", holds=False, reason="Shedding", message=hints)
+    return Finding(type="CapEnforced", holds=True, reason="WithinGrant", message=hints)
+
+
+def _unachievable(result: StepResult, row: int, found: CapFindings) -> Finding:
+    messages = list(found.unachievable)
+    reason = "ScaledObject" if messages else "Achievable"
+    if bool(result.services.claimed_twice[row]):
+        messages.append("Several policies or ScaledObjects claim this target: the stricter figures hold; keep one.")
+        reason = "ClaimedTwice"
+    if bool(result.services.unachievable[row]):
+        messages.append("A PowerBudget of this service cannot be kept, or was not in time: see its status.")
+        reason = "BudgetUnachievable"
+    return Finding(type="CapUnachievable", holds=bool(messages), reason=reason, message=" ".join(messages))
