@@ -40,18 +40,25 @@ class RunningPod:
 class Kubelet:
     """Runs every pod that is on a node.
 
-    Args of the constructor:
-        load_seconds: draws how long a pod's model loads.
-        grace_seconds: what a pod may take to finish its requests after its deletion.
+    Attributes:
+        version: rises with every change of what runs, or of a stage.
     """
 
     def __init__(
         self, cluster: TwinCluster, *, load_seconds: Callable[[Pod], float], grace_seconds: Callable[[Pod], float]
     ) -> None:
+        """Prepares.
+
+        Args:
+            cluster: whose pods run.
+            load_seconds: draws how long a pod's model loads.
+            grace_seconds: what a pod may take to finish its requests after its deletion.
+        """
         self._cluster = cluster
         self._load_seconds = load_seconds
         self._grace_seconds = grace_seconds
         self._running: dict[str, RunningPod] = {}
+        self.version = 0
 
     @property
     def running(self) -> dict[str, RunningPod]:
@@ -67,6 +74,7 @@ class Kubelet:
         for one in self._running.values():
             if one.stage is Stage.LOADING and now >= one.until:
                 one.stage, one.until = Stage.SERVING, float("inf")
+                self.version += 1
                 one.pod = objects.update(_with_status(one.pod, phase="Running", ready=True, now=now))
 
     def delete(self, pod: Pod, now: float) -> None:
@@ -80,10 +88,12 @@ class Kubelet:
         meta = msgspec.structs.replace(pod.metadata, deletion_timestamp=kubernetes_time(now + grace))
         running.pod = self._cluster.objects.update(msgspec.structs.replace(running.pod, metadata=meta))
         running.stage, running.until = Stage.DRAINING, now + grace
+        self.version += 1
 
     def exit(self, uid: str) -> None:
         """Ends a pod whose containers have exited: it holds and draws nothing any more."""
         self._cluster.objects.remove(self._running.pop(uid).pod)
+        self.version += 1
 
     def _start(self, pod: Pod, now: float) -> None:
         status = msgspec.structs.replace(pod.status, start_time=kubernetes_time(now))
@@ -91,6 +101,14 @@ class Kubelet:
         pod = self._cluster.objects.update(_with_status(pod, phase="Running", ready=False, now=now))
         until = now + self._load_seconds(pod)
         self._running[pod.metadata.uid] = RunningPod(pod=pod, stage=Stage.LOADING, until=until)
+        self.version += 1
+
+    def finish_loading(self, now: float) -> None:
+        """Makes everything Ready that still loads: a story may begin in the middle of a fleet's life."""
+        for one in self._running.values():
+            if one.stage is Stage.LOADING:
+                one.until = now
+        self.reconcile(now)
 
 
 def _with_status(pod: Pod, *, phase: str, ready: bool, now: float) -> Pod:

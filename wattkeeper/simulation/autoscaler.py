@@ -1,0 +1,155 @@
+"""KEDA's operator and the HPA controller: a poll loop and a sync loop for every ScaledObject.
+
+KEDA (2.21 pkg/scaling/executor/scale_scaledobjects.go) wakes a target from zero and takes it there after the cooldown;
+between 1 and the maximum the HPA decides. The annotation `autoscaling.keda.sh/paused-replicas` sets replicas and drops
+the HPA.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from wattkeeper.cluster.objects import Deployment, ScaledObject
+from wattkeeper.simulation.clock import SteppedClock
+from wattkeeper.simulation.cluster import TwinCluster
+from wattkeeper.simulation.hpa import SYNC_SECONDS, Hpa, HpaSpec, parse_behavior
+from wattkeeper.simulation.keda import MetricAnswer, MetricSource
+
+PAUSED_REPLICAS: Final = "autoscaling.keda.sh/paused-replicas"
+KEDA_RANK: Final = 20
+HPA_RANK: Final = 30
+
+
+@dataclass(kw_only=True, slots=True)
+class _Scaled:
+    """What KEDA and the HPA remember of one ScaledObject."""
+
+    uid: str
+    hpa: Hpa = field(default_factory=Hpa)
+    last_active: float | None = None
+    last_answer: MetricAnswer | None = None
+
+
+class Autoscaler:
+    """Scales every Deployment that a ScaledObject names."""
+
+    def __init__(
+        self,
+        cluster: TwinCluster,
+        clock: SteppedClock,
+        source: MetricSource,
+        *,
+        sync_seconds: float = SYNC_SECONDS,
+        settle: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepares.
+
+        Args:
+            cluster: whose Deployments are scaled.
+            clock: both loops live in its time.
+            source: where metrics come from.
+            sync_seconds: how often the HPA looks.
+            settle: called after each change of replicas, so that controllers act before anybody looks.
+        """
+        self._cluster = cluster
+        self._clock = clock
+        self._source = source
+        self._sync_seconds = sync_seconds
+        self._settle = settle
+        self._scaled: dict[str, _Scaled] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Takes up every ScaledObject that is there now, and each that comes later."""
+        self._cluster.objects.subscribe(ScaledObject, self._changed)
+        self._tasks.append(self._clock.start(self._hpa_loop(), name="hpa", rank=HPA_RANK))
+
+    async def stop(self) -> None:
+        """Ends all loops."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._source.close()
+
+    def last_answer(self, scaled_object: ScaledObject) -> MetricAnswer | None:
+        """Returns what the metric said last, for people."""
+        scaled = self._scaled.get(scaled_object.metadata.uid)
+        return scaled.last_answer if scaled else None
+
+    def _changed(self, old: ScaledObject | None, new: ScaledObject | None) -> None:
+        if old is None and new is not None:
+            scaled = self._scaled[new.metadata.uid] = _Scaled(uid=new.metadata.uid)
+            task = self._clock.start(self._keda_loop(scaled), name=f"keda {new.metadata.name}", rank=KEDA_RANK)
+            self._tasks.append(task)
+        elif new is None and old is not None:
+            del self._scaled[old.metadata.uid]
+
+    async def _keda_loop(self, scaled: _Scaled) -> None:
+        while (scaled_object := self._object(scaled)) is not None:
+            paused = scaled_object.metadata.annotations.get(PAUSED_REPLICAS)
+            if paused is not None:
+                self._scale(scaled_object, int(paused))
+                scaled.hpa = Hpa()  # KEDA deletes the HPA and makes a new one afterwards.
+            else:
+                await self._poll(scaled, scaled_object)
+            await self._clock.sleep(scaled_object.spec.polling_interval)
+
+    async def _poll(self, scaled: _Scaled, scaled_object: ScaledObject) -> None:
+        answer = scaled.last_answer = await self._source.fetch(scaled_object)
+        deployment = self._target(scaled_object)
+        if deployment is None:
+            return
+        now, spec, replicas = self._clock.now(), scaled_object.spec, deployment.spec.replicas
+        if answer.active:
+            scaled.last_active = now
+            if replicas == 0:
+                self._scale(scaled_object, max(spec.min_replica_count, 1))
+        elif not answer.error:
+            cooled = scaled.last_active is None or now - scaled.last_active >= spec.cooldown_period
+            if replicas > 0 and spec.min_replica_count == 0 and cooled:
+                self._scale(scaled_object, 0)
+
+    async def _hpa_loop(self) -> None:
+        while True:
+            for scaled in list(self._scaled.values()):
+                scaled_object = self._object(scaled)
+                if scaled_object is not None and PAUSED_REPLICAS not in scaled_object.metadata.annotations:
+                    await self._sync(scaled, scaled_object)
+            await self._clock.sleep(self._sync_seconds)
+
+    async def _sync(self, scaled: _Scaled, scaled_object: ScaledObject) -> None:
+        deployment = self._target(scaled_object)
+        if deployment is None or deployment.spec.replicas == 0:
+            return
+        answer = scaled.last_answer = await self._source.fetch(scaled_object)
+        spec = HpaSpec(
+            minimum=max(scaled_object.spec.min_replica_count, 1),
+            maximum=scaled_object.spec.max_replica_count,
+            target=answer.target,
+            behavior=parse_behavior(scaled_object.spec.advanced),
+        )
+        wanted = scaled.hpa.sync(
+            spec,
+            answer.value,
+            replicas=deployment.spec.replicas,
+            status_replicas=deployment.status.replicas,
+            now=self._clock.now(),
+        )
+        self._scale(scaled_object, wanted)
+
+    def _object(self, scaled: _Scaled) -> ScaledObject | None:
+        return self._cluster.objects.all(ScaledObject).get(scaled.uid)
+
+    def _target(self, scaled_object: ScaledObject) -> Deployment | None:
+        target = scaled_object.spec.scale_target_ref
+        return self._cluster.objects.get(Deployment, scaled_object.metadata.namespace, target.name)
+
+    def _scale(self, scaled_object: ScaledObject, replicas: int) -> None:
+        deployment = self._target(scaled_object)
+        if deployment is not None and deployment.spec.replicas != replicas:
+            meta = scaled_object.metadata
+            self._cluster.scale(namespace=meta.namespace, name=deployment.metadata.name, replicas=replicas)
+            self._settle()

@@ -1,0 +1,173 @@
+"""The twin: an in-memory cluster whose pods serve, draw and are measured, a second at a time.
+
+Each second: controllers, scheduler and kubelets act; requests are served; watts follow; counters count; whoever keeps
+score is told what is true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from wattkeeper.api.readings import ServiceKey
+from wattkeeper.cluster.objects import Deployment, Node, Pod
+from wattkeeper.recommender.nodes import gpu_count
+from wattkeeper.recommender.pods import service_of
+from wattkeeper.simulation.clock import SteppedClock
+from wattkeeper.simulation.cluster import TwinCluster
+from wattkeeper.simulation.controllers import ReplicaController
+from wattkeeper.simulation.counters import Counters
+from wattkeeper.simulation.errors import ImpossibleFixtureError
+from wattkeeper.simulation.fleet import FleetRows, GpuSlots, fleet_rows
+from wattkeeper.simulation.kubelet import Kubelet
+from wattkeeper.simulation.models import ModelProfile
+from wattkeeper.simulation.physics import Physics, Power
+from wattkeeper.simulation.scheduler import Scheduler
+from wattkeeper.simulation.serving import ServiceLevel, Serving
+from wattkeeper.simulation.traffic import Traffic
+
+STEP_SECONDS: Final = 1.0
+TWIN_RANK: Final = 0
+# Loads of one model differ: caches are warm or not, disks are busy or not.
+_LOAD_SPREAD: Final = 0.2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TwinService:
+    """What the twin knows of a Deployment that the cluster does not."""
+
+    namespace: str
+    name: str
+    model: ModelProfile
+    traffic: Traffic
+    level: ServiceLevel
+    grace_seconds: float = 30.0
+
+
+class Twin:
+    """Physics and Kubernetes of one cluster.
+
+    Attributes:
+        nodes: names, in the order of all arrays of nodes.
+        rows, power: the last second.
+    """
+
+    def __init__(self, cluster: TwinCluster, clock: SteppedClock, services: Sequence[TwinService], seed: int) -> None:
+        """Takes up the nodes and Deployments that are there.
+
+        Raises:
+            ImpossibleFixtureError: a service's Deployment is not there, or asks for other GPUs than its model.
+        """
+        self.cluster, self.clock, self.services = cluster, clock, tuple(services)
+        self._service_row = {
+            ServiceKey(one.namespace, "Deployment", one.name): row for row, one in enumerate(self.services)
+        }
+        for one in self.services:
+            _check_service(one, cluster.objects.get(Deployment, one.namespace, one.name))
+        nodes = sorted(cluster.objects.all(Node).values(), key=lambda node: node.metadata.name)
+        self.nodes = tuple(node.metadata.name for node in nodes)
+        self._node_row = {name: row for row, name in enumerate(self.nodes)}
+        self.gpus = np.array([int(gpu_count(node.status.capacity)) for node in nodes], dtype=np.int64)
+        self._random = np.random.default_rng([seed, 31])
+        self.kubelet = Kubelet(cluster, load_seconds=self._load_seconds, grace_seconds=self._grace_seconds)
+        self._controller = ReplicaController(cluster, self.kubelet, seed)
+        self._scheduler = Scheduler(cluster)
+        self._slots = GpuSlots(dict(zip(self.nodes, self.gpus.tolist(), strict=True)))
+        self.serving = Serving(
+            tuple(one.traffic for one in self.services), tuple(one.level for one in self.services), clock.now()
+        )
+        self._physics = Physics(self.gpus, seed)
+        self.counters = Counters(self.gpus)
+        self._version = -1
+        self.rows = self._aligned(None)
+        self.power: Power = self._physics.watts(self.rows, self.serving.batches)
+        self._watchers: list[Callable[[float], None]] = []
+
+    def watch(self, watcher: Callable[[float], None]) -> None:
+        """Calls the watcher after every second, with Unix seconds."""
+        self._watchers.append(watcher)
+
+    def start(self) -> asyncio.Task[None]:
+        """Starts the seconds; everything that is deployed already serves."""
+        self.settle()
+        self.kubelet.finish_loading(self.clock.now())
+        return self.clock.start(self._run(), name="twin", rank=TWIN_RANK)
+
+    def settle(self) -> None:
+        """Lets Kubernetes act on what has changed, without time passing."""
+        now = self.clock.now()
+        self._controller.reconcile(now)
+        self._scheduler.reconcile()
+        self.kubelet.reconcile(now)
+
+    def step(self) -> None:
+        """Lets a second pass."""
+        now = self.clock.now()
+        self.settle()
+        for uid, one in list(self.kubelet.running.items()):
+            if one.pod.metadata.deletion_timestamp and now >= one.until:
+                self.kubelet.exit(uid)
+        self.rows = self._aligned(self.rows)
+        self.serving.step(self.rows, now, STEP_SECONDS)
+        self.power = self._physics.watts(self.rows, self.serving.batches)
+        self.counters.count(self.rows, self.power, STEP_SECONDS)
+        for uid in self.serving.drained(self.rows):
+            self.kubelet.exit(uid)
+        for watcher in self._watchers:
+            watcher(now)
+
+    def requests(self, service: int) -> float:
+        """Returns requests of a service that run or wait, wherever they are."""
+        running = self.serving.batches[self.rows.service == service].sum()
+        return float(running) + self.serving.waiting(service)
+
+    async def _run(self) -> None:
+        while True:
+            self.step()
+            await self.clock.sleep(STEP_SECONDS)
+
+    def _aligned(self, old: FleetRows | None) -> FleetRows:
+        if old is not None and self._version == self.kubelet.version:
+            return old
+        self._version = self.kubelet.version
+        running = list(self.kubelet.running.values())
+        models = [one.model for one in self.services]
+        rows = fleet_rows(running, self._node_row, self._service_row, models)
+        self._slots.keep_only(set(rows.uids))
+        slots = [
+            self._slots.take(uid, self.nodes[node], int(gpus))
+            for uid, node, gpus in zip(rows.uids, rows.node.tolist(), rows.gpus.tolist(), strict=True)
+        ]
+        self.serving.align(old, rows)
+        self.counters.align(rows, slots)
+        return rows
+
+    def _service_of(self, pod: Pod) -> TwinService | None:
+        key = service_of(pod)
+        row = None if key is None else self._service_row.get(key)
+        return None if row is None else self.services[row]
+
+    def _load_seconds(self, pod: Pod) -> float:
+        service = self._service_of(pod)
+        mean = service.model.load_seconds if service else 0.0
+        return mean * float(self._random.uniform(1.0 - _LOAD_SPREAD, 1.0 + _LOAD_SPREAD))
+
+    def _grace_seconds(self, pod: Pod) -> float:
+        service = self._service_of(pod)
+        return service.grace_seconds if service else 0.0
+
+
+def _check_service(service: TwinService, deployment: Deployment | None) -> None:
+    where = f"{service.namespace}/{service.name}"
+    if deployment is None:
+        raise ImpossibleFixtureError(f"service {where} has no Deployment")
+    containers = deployment.spec.template.spec.containers
+    gpus = sum(gpu_count(one.resources.requests) or gpu_count(one.resources.limits) for one in containers)
+    if gpus != service.model.gpus:
+        raise ImpossibleFixtureError(
+            f"{where} requests {gpus:g} GPUs, {service.model.name} was measured on {service.model.gpus}"
+        )
