@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import socket
 from collections.abc import Sequence
@@ -27,6 +28,9 @@ from wattkeeper.cluster.view import InformerView
 from wattkeeper.cluster.writes import Writer
 
 START_SECONDS: Final = 120.0
+_ASK_AGAIN_SECONDS: Final = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 class _Version(msgspec.Struct, frozen=True):
@@ -53,14 +57,14 @@ class KubernetesCluster:
         Args:
             credentials: who we are (see find_credentials).
             clock: where time comes from.
-            registry: where metrics go.
+            registry: where metrics go; one cluster per registry.
             kinds: what is watched; the view knows only these.
             pace: how patient the watches are.
             request_seconds: limit of a single request.
             start_seconds: how long `start` waits for the first lists.
             instance: our name in Events; the host's (in a pod: the pod's) if empty.
         """
-        clock = clock or SystemClock()
+        self._clock = clock = clock or SystemClock()
         metrics = ClusterMetrics(registry)
         self._start_seconds = start_seconds
         self._connection = Connection(credentials, request_seconds=request_seconds)
@@ -74,6 +78,7 @@ class KubernetesCluster:
         self._state = StateStore(self._connection)
         self._tasks: list[asyncio.Task[None]] = []
         self._server_minor: int | None = None
+        self._trouble = ""
 
     @property
     def view(self) -> InformerView:
@@ -96,12 +101,17 @@ class KubernetesCluster:
             UnreachableError: the first lists were not complete in time; the message names what is missing.
         """
         try:
-            self._server_minor = await self._read_minor()
-            self._tasks = [
-                asyncio.create_task(informer.run(), name=f"watch {informer.name}")
-                for informer in self._informers.values()
-            ]
-            await self._first_lists()
+            async with asyncio.timeout(self._start_seconds):
+                self._server_minor = await self._read_minor()
+                self._tasks = [
+                    asyncio.create_task(informer.run(), name=f"watch {informer.name}")
+                    for informer in self._informers.values()
+                ]
+                await self._first_lists()
+        except TimeoutError:
+            missing = "; ".join(self._missing())
+            await self.stop()
+            raise UnreachableError(f"Not listed within {self._start_seconds:g} s: {missing}") from None
         except BaseException:
             await self.stop()
             raise
@@ -149,7 +159,15 @@ class KubernetesCluster:
         await self._state.write(namespace, name, state)
 
     async def _read_minor(self) -> int:
-        body = await self._connection.request("GET", "/version")
+        """Asks until the API server answers; it may start after us."""
+        while True:
+            try:
+                body = await self._connection.request("GET", "/version")
+                break
+            except UnreachableError as error:
+                self._trouble = str(error)
+                _log.warning("the API server does not answer yet: %s", error)
+            await self._clock.sleep(_ASK_AGAIN_SECONDS)
         digits = re.match(r"\d+", read_answer(body, _Version).minor)
         return int(digits.group()) if digits else 0
 
@@ -157,12 +175,14 @@ class KubernetesCluster:
         """Waits until every kind is listed, or one may not be."""
         waiting = [asyncio.create_task(informer.first_listed()) for informer in self._informers.values()]
         try:
-            async with asyncio.timeout(self._start_seconds):
-                await asyncio.gather(*waiting)
-        except TimeoutError:
-            missing = [one for one in self._informers.values() if not one.synced()]
-            failures = "; ".join(f"{one.name}: {one.failure or 'no answer yet'}" for one in missing)
-            raise UnreachableError(f"Not listed within {self._start_seconds:g} s: {failures}") from None
+            await asyncio.gather(*waiting)
         finally:
             for task in waiting:
                 task.cancel()
+
+    def _missing(self) -> list[str]:
+        """Returns what a start still waits for, with the last failure of each."""
+        if self._server_minor is None:
+            return [self._trouble or "GET /version: no answer yet"]
+        missing = [one for one in self._informers.values() if not one.synced()]
+        return [f"{one.name}: {one.failure or 'no answer yet'}" for one in missing]

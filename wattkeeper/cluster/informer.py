@@ -221,8 +221,8 @@ class Informer(Generic[T]):
                 self._undecodable.pop(one.key, None)
                 self.store.remove(one.uid)
             else:
-                self._undecodable[one.key] = one
                 self._report(one)
+                self._undecodable[one.key] = one
             return
         self._resource_version = one.metadata.resource_version
         if self._undecodable:
@@ -241,6 +241,9 @@ class Informer(Generic[T]):
         raise BrokenStreamError(message, retry_after_seconds=retry_after or None)
 
     def _report(self, bad: Undecodable) -> None:
+        known = self._undecodable.get(bad.key)
+        if known is not None and known.reason == bad.reason:
+            return  # Said already: a bad object that changes all the time must not fill the log.
         _log.error(
             "%s %s/%s cannot be read and is left at its last good version, if it has one: %s",
             self.name,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -14,7 +16,8 @@ from tests.contract.cluster.fake_api import PODS, Answer, FakeApi, TokenCredenti
 from tests.contract.cluster.pausing_clock import PausingClock
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.cluster.client import KubernetesCluster
-from wattkeeper.cluster.errors import ForbiddenError, NotFoundError, UnreachableError
+from wattkeeper.cluster.credentials import ServiceAccountCredentials
+from wattkeeper.cluster.errors import ClusterError, ForbiddenError, NotFoundError, UnreachableError
 from wattkeeper.cluster.informer import Pace
 from wattkeeper.cluster.objects import LeaderWorkerSet, Pod, ScaledObject
 
@@ -25,7 +28,7 @@ def names(cluster: KubernetesCluster) -> list[str]:
     return sorted(one.metadata.name for one in cluster.view.all(Pod).values())
 
 
-def script(*events: tuple[str, dict[str, object]], then_end: bool = False) -> Callable[[Watch], Awaitable[None]]:
+def script(*events: tuple[str, dict[str, Any]], then_end: bool = False) -> Callable[[Watch], Awaitable[None]]:
     async def run(watch: Watch) -> None:
         for kind, obj in events:
             await watch.event(kind, obj)
@@ -372,5 +375,61 @@ async def test_a_subscriber_that_fails_does_not_end_the_watch(
 
 
 async def test_a_server_that_cannot_be_reached_is_an_unreachable_error(make_cluster: MakeCluster) -> None:
-    with pytest.raises(UnreachableError, match="GET /version"):
-        await make_cluster(credentials=TokenCredentials("http://127.0.0.1:1")).start()
+    with pytest.raises(UnreachableError, match=r"within 0\.2 s: GET /version: .*127\.0\.0\.1"):
+        await make_cluster(credentials=TokenCredentials("http://127.0.0.1:1"), start_seconds=0.2).start()
+
+
+async def test_an_api_server_that_starts_after_us_is_waited_for(
+    api: FakeApi, make_cluster: MakeCluster, clock: PausingClock, eventually: Eventually
+) -> None:
+    api.answers["GET", "/version"].append(Answer(code=503))
+    cluster = make_cluster()
+    starting = asyncio.create_task(cluster.start())
+    await eventually(lambda: clock.pauses)
+    clock.advance(1)
+    await starting
+    assert cluster.view.synced()
+
+
+async def test_credentials_that_cannot_be_read_end_the_start_at_once(make_cluster: MakeCluster, tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="give a kubeconfig"):
+        await make_cluster(credentials=ServiceAccountCredentials(folder=tmp_path, environment={})).start()
+
+
+async def test_a_bad_object_that_keeps_changing_is_logged_once(
+    api: FakeApi, make_cluster: MakeCluster, caplog: pytest.LogCaptureFixture, eventually: Eventually
+) -> None:
+    bad: list[tuple[str, dict[str, Any]]] = [
+        ("MODIFIED", {**pod("bad", version=str(n)), "spec": 1}) for n in range(101, 111)
+    ]
+    api.scripts[PODS].append(script(*bad, ("ADDED", pod("good", version="111"))))
+    cluster = make_cluster()
+    with caplog.at_level(logging.ERROR):
+        await cluster.start()
+        await eventually(lambda: names(cluster) == ["good"])
+    assert len(caplog.records) == 1
+
+
+async def test_a_stopped_cluster_can_be_started_again_and_goes_on(
+    api: FakeApi, make_cluster: MakeCluster, eventually: Eventually
+) -> None:
+    cluster = make_cluster()
+    await cluster.start()
+    await cluster.stop()
+    api.scripts[PODS].append(script(("ADDED", pod("a", version="101"))))
+    await cluster.start()
+    await eventually(lambda: names(cluster) == ["a"])
+
+
+async def test_a_kind_that_fails_does_not_keep_the_others_from_being_followed(
+    api: FakeApi, make_cluster: MakeCluster, clock: PausingClock, eventually: Eventually
+) -> None:
+    objects = "/apis/keda.sh/v1alpha1/scaledobjects"
+    api.answers["WATCH", objects].append(Answer(code=500))
+    api.scripts[PODS].append(script(("ADDED", pod("a", version="101"))))
+    cluster = make_cluster(kinds=(Pod, ScaledObject))
+    await cluster.start()
+    await eventually(lambda: clock.pauses)
+    await eventually(lambda: names(cluster) == ["a"])
+    clock.time += 11
+    assert not cluster.view.synced()
