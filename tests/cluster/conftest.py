@@ -20,6 +20,8 @@ from tests.cluster.controlplane.bench import Bench
 from tests.cluster.controlplane.errors import BuildError, MissingToolError
 from tests.cluster.controlplane.exporter_client import ExporterClient
 from tests.cluster.controlplane.plane import Plane, find_tools
+from tests.cluster.installation import Installation
+from tests.cluster.loop import Loop
 
 HERE = Path(__file__).resolve().parent
 
@@ -80,3 +82,25 @@ async def bench(plane: Plane, api: Api, exporter: ExporterClient, namespace: str
     await place.open()
     yield place
     await place.close()
+
+
+@pytest.fixture(scope="session")
+def installation(plane: Plane) -> Installation:
+    """Wattkeeper as the chart installs it, one for a whole session."""
+
+    async def install() -> Installation:
+        async with Api(plane.connection) as api:
+            made = Installation(plane)
+            await made.install(api)
+            return made
+
+    # Processes die with the thread that starts them, so this must be the main one: no loop runs here yet.
+    return asyncio.run(install())
+
+
+@pytest.fixture
+async def loop(bench: Bench, installation: Installation) -> AsyncIterator[Loop]:
+    """The closed loop in the test's own place; replicas that a test killed come back when it ends."""
+    await installation.start_all(bench.api)
+    yield Loop(bench, installation)
+    await installation.start_all(bench.api)

@@ -1,0 +1,223 @@
+"""The closed loop on the real control plane: our processes under the chart's accounts, budgets, capped services.
+
+Watts are set by what the recommender itself says one replica may draw, so that a scenario speaks of replicas: a budget
+"for twelve" is the guarded sum without the service, plus twelve and a half of its replicas.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from tests.cluster.controlplane.api import Object, holds
+from tests.cluster.controlplane.bench import POOL, Bench
+from tests.cluster.installation import Installation
+
+GROUP = "wattkeeper.dev/v1alpha1"
+REQUESTS_PER_REPLICA = 10
+# KEDA polls every 5 s here and the HPA syncs every 5 s; readings take a scrape, a tick and a window more.
+SETTLE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sums:
+    """What a PowerBudget's status says, in watts."""
+
+    limit: float
+    guarded: float
+    over: float
+    last_evaluated: str
+
+
+class Loop:
+    """A test's view of the loop, in its own namespace and on its own nodes."""
+
+    def __init__(self, bench: Bench, installation: Installation) -> None:
+        self.bench = bench
+        self.installation = installation
+
+    async def budget(self, name: str, watts: float, *, labels: Mapping[str, str] | None = None, **spec: object) -> str:
+        """Applies a budget over the test's nodes that carry the labels, and returns its cluster-wide name."""
+        full = f"{self.bench.namespace}-{name}"
+        selector = {"matchLabels": {POOL: self.bench.namespace, **(labels or {})}}
+        await self.bench.apply(
+            {
+                "apiVersion": GROUP,
+                "kind": "PowerBudget",
+                "metadata": {"name": full},
+                "spec": {"limitWatts": round(watts, 1), "nodeSelector": selector, **spec},
+            }
+        )
+        return full
+
+    async def service(
+        self,
+        name: str,
+        *,
+        replicas: int,
+        demand: float,
+        priority: int = 0,
+        gpus: int = 1,
+        mode: str = "Scale",
+        metric: str = "replicas",
+        floor: int = 0,
+        deployment: Mapping[str, Any] | None = None,
+        trigger_address: str | None = None,
+    ) -> None:
+        """Deploys a service with its policy and its ScaledObject; demand is in replicas."""
+        await self.set_demand(name, demand)
+        made = self.bench.deployment(name, replicas=replicas, gpus=gpus, **(deployment or {}))
+        await self.bench.deploy(made, wait=False)
+        await self.policy(name, priority=priority, mode=mode, floor=floor)
+        await self.bench.apply(scaled_object(name, trigger_address or self.installation.address, metric=metric))
+
+    async def policy(self, name: str, *, priority: int = 0, mode: str = "Scale", floor: int = 0) -> None:
+        """Applies the policy of a service."""
+        await self.bench.apply(
+            {
+                "apiVersion": GROUP,
+                "kind": "PowerCappingPolicy",
+                "metadata": {"name": name},
+                "spec": {
+                    "selector": {"matchLabels": {"app": name}},
+                    "mode": mode,
+                    "priority": priority,
+                    "minReplicas": floor,
+                    "maxReplicas": 40,
+                    "demand": {
+                        "metric": "Requests",
+                        "targetPerReplica": REQUESTS_PER_REPLICA,
+                        "stabilizationSeconds": 0,
+                    },
+                },
+            }
+        )
+
+    async def set_demand(self, name: str, replicas: float) -> None:
+        """Sets the requests that a service has at once, in replicas."""
+        await self.bench.exporter.set_demand(self.bench.namespace, name, replicas * REQUESTS_PER_REPLICA)
+
+    async def set_limit(self, budget: str, watts: float) -> None:
+        """Patches a budget's watts, as a grid controller would."""
+        await self.bench.api.patch(GROUP, "PowerBudget", budget, {"spec": {"limitWatts": round(watts, 1)}})
+
+    async def sums(self, budget: str) -> Sums:
+        """Returns what a budget's status says."""
+        found = await self.bench.api.get(GROUP, "PowerBudget", budget)
+        status = cast("Object", found.get("status") or {})
+        return Sums(
+            limit=status.get("limitWatts", 0.0),
+            guarded=status.get("guardedWatts", 0.0),
+            over=status.get("overWatts", 0.0),
+            last_evaluated=status.get("lastEvaluated", ""),
+        )
+
+    async def recommendation(self, name: str) -> Object:
+        """Returns the service's PowerRecommendation, {} while there is none."""
+        found = await self.bench.api.find(
+            GROUP, "PowerRecommendation", f"deployment-{name}", namespace=self.bench.namespace
+        )
+        return found or {}
+
+    async def status(self, name: str) -> Object:
+        """Returns the status of the service's recommendation, {} while there is none."""
+        return cast("Object", (await self.recommendation(name)).get("status") or {})
+
+    async def grant(self, name: str) -> int:
+        """Returns the recommended replicas, -1 while there is no recommendation."""
+        target = (await self.status(name)).get("target")
+        return -1 if target is None else cast("int", target["replicas"])
+
+    async def wait_grant(self, name: str, replicas: int, *, timeout_seconds: float = SETTLE_SECONDS) -> None:
+        """Waits until the recommendation is a number of replicas."""
+
+        async def reached() -> bool:
+            return await self.grant(name) == replicas
+
+        await self.bench.wait_for(
+            reached, what=f"the recommendation of {name} is {replicas}", timeout_seconds=timeout_seconds
+        )
+
+    async def wait_reason(self, name: str, reason: str, *, timeout_seconds: float = SETTLE_SECONDS) -> None:
+        """Waits until the recommendation gives a reason."""
+
+        async def given() -> bool:
+            return (await self.status(name)).get("reason") == reason
+
+        await self.bench.wait_for(given, what=f"the reason of {name} is {reason}", timeout_seconds=timeout_seconds)
+
+    async def wait_running(self, name: str, replicas: int, *, timeout_seconds: float = SETTLE_SECONDS) -> None:
+        """Waits until exactly that many pods are ready and none terminates."""
+        await self.bench.wait_ready(name, replicas, timeout_seconds=timeout_seconds)
+
+    async def holds(self, name: str, condition: str) -> bool:
+        """Says whether a condition of the service's recommendation is True."""
+        return holds(await self.recommendation(name), condition)
+
+    async def wait_condition(self, name: str, condition: str, *, timeout_seconds: float = SETTLE_SECONDS) -> None:
+        """Waits until a condition of the recommendation is True."""
+        await self.bench.wait_for(
+            lambda: self.holds(name, condition), what=f"{condition} of {name}", timeout_seconds=timeout_seconds
+        )
+
+    async def replica_watts(self, name: str) -> float:
+        """Returns what one replica may draw at most, as the recommendation's bounds say it."""
+
+        async def stated() -> float | None:
+            status = await self.status(name)
+            for bound in ("upperBound", "target", "uncappedTarget"):
+                amount: Object = status.get(bound) or {}
+                if amount.get("replicas") and amount.get("watts"):
+                    return cast("float", amount["watts"] / amount["replicas"])
+            return None
+
+        return cast("float", await self.bench.wait_for(stated, what=f"the watts of a replica of {name}"))
+
+    async def limit_for(self, budget: str, name: str, replicas: int) -> float:
+        """Returns the limit under which that many replicas of a service fit, everything else as it is now."""
+        watts = await self.replica_watts(name)
+        present = len(await self.bench.pods(name))
+        guarded = (await self.sums(budget)).guarded
+        return guarded + (replicas - max(present, await self.grant(name)) + 0.5) * watts
+
+    async def held_replicas(self, name: str, *, seconds: float) -> set[int]:
+        """Returns every spec.replicas seen over a time."""
+        seen: set[int] = set()
+        started = time.monotonic()
+
+        async def over() -> bool:
+            seen.add(await self.bench.replicas(name))
+            return time.monotonic() - started > seconds
+
+        await self.bench.wait_for(over, what="the time is over", timeout_seconds=seconds + 10)
+        return seen
+
+
+def scaled_object(name: str, address: str, *, metric: str = "replicas", tolerance: str = "0") -> Object:
+    """Returns a ScaledObject as the guide tells users to write it."""
+    behavior = {
+        "scaleDown": {"stabilizationWindowSeconds": 0, "tolerance": tolerance},
+        "scaleUp": {"tolerance": tolerance},
+    }
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {"name": name},
+        "spec": {
+            "scaleTargetRef": {"name": name},
+            "pollingInterval": 5,
+            "cooldownPeriod": 0,
+            "minReplicaCount": 0,
+            "maxReplicaCount": 40,
+            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": behavior}},
+            "triggers": [
+                {
+                    "type": "external",
+                    "metricType": "AverageValue",
+                    "metadata": {"scalerAddress": address, "metric": metric},
+                }
+            ],
+        },
+    }
