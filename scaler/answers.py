@@ -74,6 +74,10 @@ class Answers:
         """Says whether there is anything to answer from: recommendations, or no policy that would call for any."""
         return bool(self._view.all(PowerRecommendation)) or not self._view.all(PowerCappingPolicy)
 
+    def decision_age_seconds(self, now: float) -> float:
+        """Returns how old the decisions are that answers come from."""
+        return self._freshness.age_seconds(now)
+
     def answer(self, namespace: str, name: str, metadata: Mapping[str, str], now: float) -> Answer:
         """Answers for one ScaledObject.
 

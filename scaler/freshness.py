@@ -54,6 +54,10 @@ class Freshness:
         """
         return bool(self._evaluated) and abs(now - self._newest) > self._stale_seconds
 
+    def age_seconds(self, now: float) -> float:
+        """Returns how old the newest decision is; inf before the first one."""
+        return max(now - self._newest, 0.0)
+
     def _changed(self, old: PowerBudget | None, new: PowerBudget | None) -> None:
         if old is not None:
             self._evaluated.pop(old.metadata.name, None)

@@ -67,6 +67,7 @@ class ScalerServer:
         self._view = view
         self._answers = answers
         self._clock = clock
+        self._metrics = metrics
         self._options = options
         self._credentials = _credentials(options)
         self._alarms = StreamAlarms(view)
@@ -133,6 +134,7 @@ class ScalerServer:
                 self._has_served = True
                 await self._health.set_serving(True)
             self._alarms.wake_all()
+            self._metrics.decision_age_seconds.set(self._answers.decision_age_seconds(self._clock.now()))
             await self._clock.sleep(self._options.watch_seconds)
 
 
