@@ -1,17 +1,25 @@
-"""The scheduler: puts pending pods on nodes where they fit, spread over nodes."""
+"""The scheduler: puts pending pods on nodes where they fit, spread over zones, then over nodes.
+
+Kubernetes' defaults do so too (PodTopologySpread's default constraints name zone and hostname).
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
 
 import msgspec
 import numpy as np
 
+from wattkeeper.api.readings import Floats
 from wattkeeper.cluster.objects import Node, Pod
 from wattkeeper.recommender.nodes import gpu_count
 from wattkeeper.recommender.placement import NodeIndex
 from wattkeeper.recommender.pods import requested
 from wattkeeper.simulation.cluster import TwinCluster
+
+
+ZONE: Final = "topology.kubernetes.io/zone"
 
 
 class Scheduler:
@@ -37,6 +45,7 @@ class Scheduler:
         nodes = sorted(objects.all(Node).values(), key=lambda node: node.metadata.name)
         index = NodeIndex(tuple(node.metadata.name for node in nodes), [dict(node.metadata.labels) for node in nodes])
         row_of = {node.metadata.name: row for row, node in enumerate(nodes)}
+        zones = [node.metadata.labels.get(ZONE, "") for node in nodes]
         free = np.array([gpu_count(node.status.allocatable) for node in nodes], dtype=np.float64)
         siblings: dict[str, Counter[int]] = {}
         for pod in objects.all(Pod).values():
@@ -50,11 +59,18 @@ class Scheduler:
             if not len(fits):
                 continue
             beside = siblings.setdefault(_owner(pod), Counter())
-            row = min(fits.tolist(), key=lambda row: (beside[row], -free[row], row))
+            in_zone: Counter[str] = Counter()
+            for row, count in beside.items():
+                in_zone[zones[row]] += count
+            row = _best(fits.tolist(), zones, in_zone, beside, free)
             free[row] -= wanted
             beside[row] += 1
             spec = msgspec.structs.replace(pod.spec, node_name=nodes[row].metadata.name)
             objects.update(msgspec.structs.replace(pod, spec=spec))
+
+
+def _best(rows: list[int], zones: list[str], in_zone: Counter[str], beside: Counter[int], free: Floats) -> int:
+    return min(rows, key=lambda row: (in_zone[zones[row]], beside[row], -free[row], row))
 
 
 def _owner(pod: Pod) -> str:

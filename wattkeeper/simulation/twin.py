@@ -139,8 +139,8 @@ class Twin:
         rows = fleet_rows(running, self._node_row, self._service_row, models)
         self._slots.keep_only(set(rows.uids))
         slots = [
-            self._slots.take(uid, self.nodes[node], int(gpus))
-            for uid, node, gpus in zip(rows.uids, rows.node.tolist(), rows.gpus.tolist(), strict=True)
+            self._slots.take(uid, self.nodes[int(node)], int(gpus))
+            for uid, node, gpus in zip(rows.uids, rows.node, rows.gpus, strict=True)
         ]
         self.serving.align(old, rows)
         self.counters.align(rows, slots)
