@@ -10,7 +10,16 @@ from wattkeeper.power.readers import dcgm, rates
 from wattkeeper.power.readers.errors import ReadError
 from wattkeeper.power.readers.samples import Labels, Point, Series
 from wattkeeper.power.readers.settings import WINDOW_INTERVALS, ReaderSettings
-from wattkeeper.power.readers.sources import DCGM, Source, all_metrics, sources
+from wattkeeper.power.readers.sources import (
+    DCGM,
+    KEPLER_NODES,
+    KEPLER_PODS,
+    LEGACY_KEPLER,
+    VLLM,
+    Source,
+    all_metrics,
+    sources,
+)
 
 # A common scrape interval, and Prometheus' own default is a minute.
 USUAL_INTERVAL_SECONDS = 30.0
@@ -35,6 +44,12 @@ class Detected:
     intervals: Mapping[str, float] = field(default_factory=dict[str, float])
     collect_seconds: float = math.nan
     at: float = -math.inf
+
+    @property
+    def complete(self) -> bool:
+        """Whether nodes, pods and demand were found, each with its interval."""
+        kepler_found = {KEPLER_NODES, KEPLER_PODS} <= self.intervals.keys() or LEGACY_KEPLER in self.intervals
+        return kepler_found and VLLM in self.intervals
 
     def interval_seconds(self, settings: ReaderSettings) -> float:
         """Returns how often the slowest source yields something new."""
@@ -80,7 +95,7 @@ async def detect(ask: Ask, settings: ReaderSettings, now: float) -> Detected:
             intervals[source.name] = spacing
         if marker == dcgm.ENERGY:
             steps = rates.step_seconds(points)
-            collect_seconds = steps if steps > 1.5 * spacing else math.nan
+            collect_seconds = steps if steps > rates.STEPPING * spacing else math.nan
     return Detected(present=present, intervals=intervals, collect_seconds=collect_seconds, at=now)
 
 

@@ -92,7 +92,7 @@ class PrometheusReader:
 
     async def _sources(self, taken: _Round, deadline: float, now: float) -> None:
         try:
-            if now - self.detected.at >= self._settings.detect_seconds or now < self.detected.at:
+            if self._detection_due(now):
                 self.detected = await detect(
                     lambda promql: self._ask(promql, taken, deadline, now), self._settings, now
                 )
@@ -107,6 +107,16 @@ class PrometheusReader:
         await asyncio.gather(
             *(self._source(source, selector, taken, deadline, now) for source, selector in asked if selector)
         )
+
+    def _detection_due(self, now: float) -> bool:
+        """Says whether to look again for sources.
+
+        A reader often starts before the exporters, or in a cluster without pods: while something is missing it looks
+        again soon.
+        """
+        settings = self._settings
+        every = settings.detect_seconds if self.detected.complete else settings.incomplete_detect_seconds
+        return now - self.detected.at >= every or now < self.detected.at
 
     async def _source(self, source: Source, selector: str, taken: _Round, deadline: float, now: float) -> None:
         window = math.ceil(self.detected.window_seconds(source, self._settings) * 1000.0)

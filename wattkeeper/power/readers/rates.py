@@ -68,6 +68,10 @@ def while_advancing(points: Sequence[Point], *, least_changes: int = 1) -> Part:
     return Part((end[1] - begin[1]) / (end[0] - begin[0]), end[0], last_seen)
 
 
+STEPPING = 1.5
+"""A counter that moves less often than every so many scrapes moves in steps of its exporter's own."""
+
+
 def step_seconds(points: Sequence[Point]) -> float:
     """Returns how often a counter that always advances moves; NaN with fewer than three changes."""
     times = [now for (_, value), (now, value_now) in itertools.pairwise(points) if value_now != value]

@@ -22,6 +22,7 @@ class ReaderSettings:
         node_cpu_limit_watts: readings of CPUs and memory are clamped to this (Kepler issues 1344 and 1851 show
             spikes of 9 kW and 300 kW).
         detect_seconds: how often it is found out anew which sources there are.
+        incomplete_detect_seconds: the same while Kepler's or vLLM's series, or their interval, have not been found.
     """
 
     zones: Zones = "package+dram"
@@ -30,6 +31,7 @@ class ReaderSettings:
     deadline_seconds: float = 4.0
     node_cpu_limit_watts: float = 3000.0
     detect_seconds: float = 300.0
+    incomplete_detect_seconds: float = 5.0
 
     def __post_init__(self) -> None:
         """Refuses numbers that mean nothing.
@@ -43,6 +45,7 @@ class ReaderSettings:
             "deadline_seconds",
             "node_cpu_limit_watts",
             "detect_seconds",
+            "incomplete_detect_seconds",
         ):
             value: float | None = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0.0):
