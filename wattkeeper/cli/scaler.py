@@ -55,7 +55,7 @@ LOG = logging.getLogger(__name__)
 @click.option("--identity", help="Who this replica is; no two may share it.")
 @click.option("--tick-seconds", type=float, help="How often the leader decides.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
-def scaler(**options: object) -> None:  # noqa: D301 - click wants the control character.
+def scaler(**options: object) -> None:
     """Runs the recommender and KEDA's external scaler.
 
     One replica at a time decides how many replicas each service may run; every replica tells KEDA. Each option, and
@@ -68,7 +68,7 @@ def scaler(**options: object) -> None:  # noqa: D301 - click wants the control c
       wattkeeper scaler --listen-address '[::]:9090'
           --tls-certificate tls.crt --tls-key tls.key --tls-client-ca ca.crt
       WATTKEEPER_SCRAPE_URLS='["http://10.0.0.5:28282/metrics"]' wattkeeper scaler
-    """
+    """  # noqa: D301 - click wants the control character.
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     try:
         settings = ScalerSettings(**given)
