@@ -1,0 +1,130 @@
+"""Decisions, with what a test wants of them: services of namespace `chat`, under one budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tests.unit.scaler.samples import NAMESPACE, NOW
+from wattkeeper.api.readings import Column, Floats, Ints, Measurements, Mode, PodKey, ServiceKey
+from wattkeeper.guard.guarded_plan import GrantReason, GuardedPlan
+from wattkeeper.recommender.result import BudgetResults, PodViolation, ServiceResults, StepResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One service's row of a decision."""
+
+    name: str = "llm"
+    grant: int = 3
+    demand: int = 6
+    reason: GrantReason = GrantReason.BUDGET_BINDS
+    mode: Mode = Mode.SCALE
+    replica_watts: float = 500.0
+    stale: bool = False
+    unachievable: bool = False
+    claimed_twice: bool = False
+    enforced: bool = True
+    policy: str = "capped"
+
+
+def decision(
+    *rows: Row,
+    now: float = NOW,
+    warm: bool = True,
+    guarded: float = 9_000.0,
+    over: float = 0.0,
+    rung: int = 0,
+    unachievable: bool = False,
+    violations: tuple[PodViolation, ...] = (),
+    domains: tuple[str, ...] = ("hall",),
+) -> StepResult:
+    count = len(domains)
+    bound = [row.reason in (GrantReason.BUDGET_BINDS, GrantReason.FLOOR_HELD) for row in rows]
+    return StepResult(
+        now=now,
+        warm=warm,
+        plan=GuardedPlan(
+            services=tuple(row.name for row in rows),
+            domains=domains,
+            grants=_ints([row.grant for row in rows]),
+            reasons=_ints([int(row.reason) for row in rows]),
+            binding=_ints([0 if one else -1 for one in bound]),
+            missing_watts=np.where(np.array(bound, dtype=np.bool_), 1_500.4, 0.0),
+            guarded_watts=np.full(count, guarded),
+            planned_watts=np.full(count, guarded),
+            over_watts=np.full(count, over),
+            unachievable=np.full(count, unachievable),
+            corrections=(),
+            state=b"",
+        ),
+        services=ServiceResults(
+            keys=tuple(ServiceKey(NAMESPACE, "Deployment", row.name) for row in rows),
+            policies=tuple(row.policy for row in rows),
+            mode=_ints([int(row.mode) for row in rows]),
+            floor=_ints([0] * len(rows)),
+            ceiling=_ints([40] * len(rows)),
+            cap_only=_bools([False] * len(rows)),
+            claimed_twice=_bools([row.claimed_twice for row in rows]),
+            demand=_ints([row.demand for row in rows]),
+            active=_ints([row.grant for row in rows]),
+            replica_watts=_floats([row.replica_watts for row in rows]),
+            stale=_bools([row.stale for row in rows]),
+            unachievable=_bools([row.unachievable for row in rows]),
+            enforced=_bools([row.enforced for row in rows]),
+        ),
+        budgets=BudgetResults(
+            limit_watts=np.full(count, 10_000.0),
+            guarded_watts=np.full(count, guarded),
+            expected_watts=np.full(count, 8_000.0),
+            residual_watts=np.full(count, 10.0),
+            over_watts=np.full(count, over),
+            meter_watts=np.full(count, np.nan),
+            nodes=_ints([4] * count),
+            rung=_ints([rung] * count),
+            unachievable=np.full(count, unachievable),
+            over_since=np.full(count, np.nan),
+        ),
+        violations=violations,
+        problems=(),
+    )
+
+
+def violation(name: str, watts: float = 700.0, domain: int = 0) -> PodViolation:
+    return PodViolation(pod=PodKey(NAMESPACE, name), domain=domain, watts=watts)
+
+
+def no_measurements(*problems: str) -> Measurements:
+    def empty() -> Column[Any]:
+        return Column(keys=(), values=np.zeros(0), timestamps=np.zeros(0))
+
+    return Measurements(
+        node_cpu_watts=empty(),
+        node_cpu_idle_watts=empty(),
+        node_gpu_watts=empty(),
+        node_gpu_idle_watts=empty(),
+        node_gpu_limit_watts=empty(),
+        node_platform_watts=empty(),
+        pod_cpu_watts=empty(),
+        pod_gpu_watts=empty(),
+        pod_requests=empty(),
+        pod_tokens_per_second=empty(),
+        service_demand=empty(),
+        meter_watts=empty(),
+        interval_seconds=5.0,
+        problems=problems,
+    )
+
+
+def _ints(values: list[int]) -> Ints:
+    return np.array(values, dtype=np.int64)
+
+
+def _floats(values: list[float]) -> Floats:
+    return np.array(values, dtype=np.float64)
+
+
+def _bools(values: list[bool]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    return np.array(values, dtype=np.bool_)

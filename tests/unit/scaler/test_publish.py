@@ -1,0 +1,240 @@
+import pytest
+from prometheus_client import CollectorRegistry
+
+from scaler.conditions import holds, message_of
+from scaler.metrics import ScalerMetrics
+from scaler.publish import Publisher
+from tests.unit.scaler.memory_cluster import MemoryCluster
+from tests.unit.scaler.results import Row, decision, violation
+from tests.unit.scaler.samples import NAMESPACE, NOW, budget, deployment, policy, scaled_object
+from wattkeeper.api.power_budget import PowerBudget
+from wattkeeper.api.power_capping_policy import PowerCappingPolicy
+from wattkeeper.api.power_recommendation import PowerRecommendation, PowerRecommendationStatus
+from wattkeeper.api.readings import Mode
+from wattkeeper.cluster.objects import ScaledObject
+from wattkeeper.guard.guarded_plan import GrantReason
+from wattkeeper.recommender.result import StepResult
+
+MET = GrantReason.DEMAND_MET
+
+
+class Publication:
+    """A publisher with its cluster, and what it wrote since it was last asked."""
+
+    def __init__(self) -> None:
+        self.cluster = MemoryCluster()
+        self.cluster.view.put(policy(), budget(evaluated=None), deployment(), scaled_object())
+        self.registry = CollectorRegistry()
+        self.leads = True
+        self.publisher = Publisher(
+            self.cluster, ScalerMetrics(self.registry), lambda: self.leads, concurrency=4, refresh_seconds=7.5
+        )
+
+    async def writes(self, result: StepResult) -> list[tuple[str, str]]:
+        self.cluster.written.clear()
+        self.cluster.events.clear()
+        await self.publisher.publish(result)
+        return self.cluster.written
+
+    def status(self, name: str = "llm") -> PowerRecommendationStatus:
+        found = self.cluster.view.get(PowerRecommendation, NAMESPACE, f"deployment-{name}")
+        assert found is not None
+        return found.status
+
+    def budget(self) -> PowerBudget:
+        found = self.cluster.view.get(PowerBudget, "", "hall")
+        assert found is not None
+        return found
+
+    def events(self) -> list[str]:
+        return [event.reason for event in self.cluster.events]
+
+    def failed(self, what: str) -> float:
+        return self.registry.get_sample_value("wattkeeper_writes_total", {"what": what, "outcome": "failed"}) or 0.0
+
+
+@pytest.fixture
+def publication() -> Publication:
+    return Publication()
+
+
+async def test_a_first_decision_creates_the_recommendation_and_says_everything(publication: Publication) -> None:
+    writes = await publication.writes(decision(Row()))
+    assert ("apply", "chat/deployment-llm") in writes
+    assert ("status", "chat/deployment-llm") in writes
+    status = publication.status()
+    assert (status.mode, status.target.replicas, status.target.watts) == ("Scale", 3, 1500.0)
+    assert (status.lower_bound.replicas, status.upper_bound.replicas) == (0, 40)
+    assert status.uncapped_target is not None
+    assert (status.uncapped_target.replicas, status.reason, status.binding_budget) == (6, "BudgetBinds", "hall")
+    assert "hall lacks 1500 W" in status.message
+    assert holds(status.conditions, "Ready")
+    assert holds(status.conditions, "CapEnforced")
+    assert {one.observed_generation for one in status.conditions} == {1}
+
+
+async def test_the_same_decision_again_writes_nothing(publication: Publication) -> None:
+    await publication.writes(decision(Row()))
+    assert await publication.writes(decision(Row(), now=NOW + 5)) == []
+
+
+async def test_watts_that_drift_a_little_write_nothing_and_a_tenth_does(publication: Publication) -> None:
+    await publication.writes(decision(Row(replica_watts=500.0)))
+    assert await publication.writes(decision(Row(replica_watts=530.0), now=NOW + 1)) == []
+    assert await publication.writes(decision(Row(replica_watts=560.0), now=NOW + 2)) == [
+        ("status", "chat/deployment-llm")
+    ]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        Row(grant=2),
+        Row(demand=7),
+        Row(reason=GrantReason.FLOOR_HELD),
+        Row(stale=True),
+        Row(mode=Mode.OFF),
+        Row(enforced=False),
+    ],
+)
+async def test_what_means_something_new_is_written(publication: Publication, changed: Row) -> None:
+    await publication.writes(decision(Row()))
+    assert await publication.writes(decision(changed, now=NOW + 1)) == [("status", "chat/deployment-llm")]
+
+
+async def test_conditions_keep_the_time_of_their_last_transition(publication: Publication) -> None:
+    await publication.writes(decision(Row()))
+    first = {one.type: one.last_transition_time for one in publication.status().conditions}
+    await publication.writes(decision(Row(stale=True), now=NOW + 60))
+    second = {one.type: one.last_transition_time for one in publication.status().conditions}
+    assert {name for name in first if first[name] != second[name]} == {"Ready", "TelemetryStale"}
+
+
+async def test_a_decision_that_is_not_warm_tells_nobody_anything_new(publication: Publication) -> None:
+    await publication.writes(decision(Row(grant=3)))
+    cold = decision(Row(grant=9, reason=GrantReason.WARMING_UP), now=NOW + 60, warm=False)
+    assert await publication.writes(cold) == []
+    assert publication.status().target.replicas == 3
+
+
+async def test_a_decision_that_is_not_warm_gives_new_services_a_hold(publication: Publication) -> None:
+    cold = decision(Row(grant=4, reason=GrantReason.WARMING_UP), warm=False)
+    await publication.writes(cold)
+    assert (publication.status().target.replicas, publication.status().reason) == (4, "WarmingUp")
+    assert publication.budget().status.last_evaluated == ""
+
+
+async def test_the_recommendation_of_a_service_that_is_gone_is_deleted(publication: Publication) -> None:
+    await publication.writes(decision(Row(), Row(name="old")))
+    writes = await publication.writes(decision(Row(), now=NOW + 1))
+    assert [name for verb, name in writes if verb == "delete"] == ["chat/deployment-old"]
+
+
+async def test_nothing_is_deleted_while_caches_are_incomplete_or_history_is_cold(publication: Publication) -> None:
+    await publication.writes(decision(Row()))
+    publication.cluster.view.complete = False
+    assert await publication.writes(decision(now=NOW + 1)) == [("status", "chat/capped")]
+    publication.cluster.view.complete = True
+    assert await publication.writes(decision(now=NOW + 2, warm=False)) == []
+
+
+async def test_a_failing_object_stops_no_other_and_is_tried_again(publication: Publication) -> None:
+    rows = [Row(name=f"s{number}") for number in range(20)]
+    publication.cluster.failing = {("status", "deployment-s3"), ("status", "hall")}
+    writes = await publication.writes(decision(*rows))
+    assert len([one for one in writes if one[0] == "status" and "deployment-" in one[1]]) == 19
+    assert publication.failed("recommendation") == 1.0
+    assert publication.failed("budget") == 1.0
+    publication.cluster.failing.clear()
+    assert ("status", "chat/deployment-s3") in await publication.writes(decision(*rows, now=NOW + 5))
+
+
+async def test_a_replica_that_no_longer_leads_stops_writing(publication: Publication) -> None:
+    publication.leads = False
+    assert await publication.writes(decision(Row())) == []
+
+
+async def test_figures_of_a_budget_are_written_every_second_tick_and_its_state_at_once(
+    publication: Publication,
+) -> None:
+    refreshed = [
+        bool(await publication.writes(decision(Row(), now=NOW + seconds, guarded=9_000.0 + seconds)))
+        for seconds in (0.0, 5.0, 10.0, 15.0, 20.0)
+    ]
+    assert refreshed == [True, False, True, False, True]
+    assert ("status", "/hall") in await publication.writes(decision(Row(), now=NOW + 21, over=0.4, guarded=10_000.4))
+    assert publication.budget().status.over_watts == 1.0
+
+
+async def test_a_budget_says_its_sums_and_which_pods_have_to_go(publication: Publication) -> None:
+    pods = tuple(violation(f"pod-{number}") for number in range(30))
+    await publication.writes(decision(Row(), over=1_000.0, guarded=11_000.0, rung=1, violations=pods))
+    status = publication.budget().status
+    assert (status.limit_watts, status.guarded_watts, status.over_watts, status.headroom_watts) == (
+        10_000.0,
+        11_000.0,
+        1_000.0,
+        0.0,
+    )
+    assert (status.meter_watts, status.nodes, status.readings) == (None, 4, "Frozen")
+    assert len(status.violating_pods) == 10
+    assert holds(status.conditions, "TelemetryStale")
+    assert not holds(status.conditions, "Ready")
+    assert publication.events() == ["OverBudget", "ReadingsStale"]
+    assert "chat/pod-0 (700 W)" in publication.cluster.events[0].note
+
+
+async def test_a_budget_that_is_inside_and_fresh_again_says_so(publication: Publication) -> None:
+    await publication.writes(decision(Row(), over=1_000.0, rung=2))
+    await publication.writes(decision(Row(), now=NOW + 5))
+    assert publication.events() == ["WithinBudget", "ReadingsRecovered"]
+
+
+async def test_cuts_and_raises_by_a_budget_are_events_and_demand_alone_is_none(publication: Publication) -> None:
+    await publication.writes(decision(Row(grant=6, demand=6, reason=MET)))
+    await publication.writes(decision(Row(grant=3), now=NOW + 1))
+    assert publication.events() == ["CapLowered"]
+    await publication.writes(decision(Row(grant=6, reason=MET), now=NOW + 2))
+    assert publication.events() == ["CapRaised"]
+    await publication.writes(decision(Row(grant=2, demand=2, reason=MET), now=NOW + 3))
+    assert publication.events() == []
+
+
+async def test_a_cap_that_the_scaled_object_defeats_is_unachievable_with_its_remedy(publication: Publication) -> None:
+    publication.cluster.view.put(scaled_object(minimum=1))
+    await publication.writes(decision(Row()))
+    assert "minReplicaCount" in message_of(publication.status().conditions, "CapUnachievable")
+    await publication.writes(decision(Row(), now=NOW + 1))
+    assert publication.events() == ["CapUnachievable"], "a new object's events follow once its UID is known"
+
+
+async def test_a_target_claimed_twice_is_said_on_the_target_and_on_both_policies(publication: Publication) -> None:
+    publication.cluster.view.put(policy("another"))
+    await publication.writes(decision(Row(claimed_twice=True)))
+    assert holds(publication.status().conditions, "CapUnachievable")
+    for name in ("capped", "another"):
+        found = publication.cluster.view.get(PowerCappingPolicy, NAMESPACE, name)
+        assert found is not None
+        assert found.status.services == 1
+        assert "Deployment llm" in message_of(found.status.conditions, "Ready")
+
+
+async def test_a_target_without_a_trigger_of_ours_is_not_enforced(publication: Publication) -> None:
+    publication.cluster.view.remove(ScaledObject, NAMESPACE, "llm")
+    await publication.writes(decision(Row()))
+    (enforced,) = [one for one in publication.status().conditions if one.type == "CapEnforced"]
+    assert (enforced.status, enforced.reason) == ("False", "NoTrigger")
+
+
+async def test_a_policy_that_selects_nothing_is_not_ready(publication: Publication) -> None:
+    await publication.writes(decision())
+    found = publication.cluster.view.get(PowerCappingPolicy, NAMESPACE, "capped")
+    assert found is not None
+    assert (found.status.services, found.status.conditions[0].reason) == (0, "NoServices")
+
+
+async def test_failing_events_are_counted_and_stop_no_status(publication: Publication) -> None:
+    publication.cluster.failing = {("record", "*")}
+    await publication.writes(decision(Row(), over=10.0))
+    assert publication.budget().status.over_watts == 10.0
+    assert publication.failed("event") == 1.0
