@@ -8,7 +8,6 @@ A cut is a step that nobody can follow at once: how long it took until the domai
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
@@ -18,9 +17,6 @@ from wattkeeper.cluster.objects import Node
 from wattkeeper.simulation.errors import ImpossibleFixtureError
 from wattkeeper.simulation.twin import STEP_SECONDS, Twin
 
-# A domain counts as inside once it has stayed inside for this long.
-_SETTLED_SECONDS: Final = 60
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shed:
@@ -28,7 +24,7 @@ class Shed:
 
     Attributes:
         at_seconds: of the cut, from the run's beginning.
-        seconds: until the domain was inside for good; None if it never was before the limit changed again.
+        seconds: until the domain was inside and stayed so; None if it did not before the limit changed again.
         over_joules: over the new limit until then.
     """
 
@@ -170,7 +166,8 @@ def _sheds(name: str, watts: Floats, limits: Floats) -> list[Shed]:
         if limits[begin] >= limits[begin - 1]:
             continue
         over = np.maximum(watts[begin:end] - limits[begin:end], 0.0)
-        inside = _settled(over)
+        last = int(np.flatnonzero(over > 0).max(initial=-1))
+        inside = last + 1 if last + 1 < len(over) else None
         sheds.append(
             Shed(
                 budget=name,
@@ -180,13 +177,3 @@ def _sheds(name: str, watts: Floats, limits: Floats) -> list[Shed]:
             )
         )
     return sheds
-
-
-def _settled(over: Floats) -> int | None:
-    """Returns the first second from which on the domain was inside for a while; None if there is none."""
-    begin = 0
-    for second in [*np.flatnonzero(over > 0).tolist(), len(over)]:
-        if second - begin >= _SETTLED_SECONDS:
-            return begin
-        begin = second + 1
-    return None

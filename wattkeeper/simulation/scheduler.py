@@ -18,7 +18,6 @@ from wattkeeper.recommender.placement import NodeIndex
 from wattkeeper.recommender.pods import requested
 from wattkeeper.simulation.cluster import TwinCluster
 
-
 ZONE: Final = "topology.kubernetes.io/zone"
 
 

@@ -37,7 +37,7 @@ NAMESPACE: Final = "llm"
 RACKS: Final = ("rack-a", "rack-b")
 NODES_PER_RACK: Final = 4
 GPUS_PER_NODE: Final = 8
-LIMIT_WATTS: Final = 30_000.0
+LIMIT_WATTS: Final = 32_000.0
 CUT_WATTS: Final = 21_000.0
 # 2026-03-02 07:00 UTC, a Monday.
 DAY_BEGINS: Final = 1_772_434_800.0
@@ -324,7 +324,7 @@ def _deployment(service: StoryService) -> Deployment:
                 metadata=ObjectMeta(labels=labels),
                 spec=PodSpec(
                     node_selector={"rack": service.rack} if service.rack else {},
-                    containers=(Container(name="server", resources=Resources(requests=requests, limits=requests)),)
+                    containers=(Container(name="server", resources=Resources(requests=requests, limits=requests)),),
                 ),
             ),
         ),

@@ -1,0 +1,222 @@
+"""What the demo shows while a day runs: a clock, budgets as bars, services, reasons, and a log."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from wattkeeper.api.power_budget import PowerBudget
+from wattkeeper.api.power_recommendation import PowerRecommendation
+from wattkeeper.cluster.objects import Deployment
+from wattkeeper.simulation.story import NAMESPACE, SERVICES, Happening
+from wattkeeper.simulation.world import World
+
+_MOST_LINES = 200
+_NARROW_COLUMNS = 100
+_REASONS = {
+    "DemandMet": ("green", "demand met"),
+    "BudgetBinds": ("yellow", "budget binds"),
+    "FloorHeld": ("red", "floor held"),
+    "ReadingsStale": ("magenta", "readings stale"),
+    "DemandUnknown": ("magenta", "demand unknown"),
+    "WarmingUp": ("cyan", "warming up"),
+    "Uncapped": ("green", "uncapped"),
+}
+
+
+def clock_text(hour: float) -> str:
+    """Returns an hour of the day as people write it.
+
+    >>> clock_text(12.5)
+    '12:30'
+    """
+    minutes = int(hour * 60)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BudgetRow:
+    """One budget now, in watts."""
+
+    name: str
+    limit: float
+    guarded: float
+    wall: float
+    readings: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceRow:
+    """One service now; -1 where nothing is known yet."""
+
+    name: str
+    model: str
+    demand: int
+    granted: int
+    ready: int
+    loading: int
+    draining: int
+    waiting: int
+    reason: str
+
+
+class DayLog:
+    """Collects what happens in a world, as lines with the day's clock."""
+
+    def __init__(self) -> None:
+        self.lines: deque[tuple[str, str, str]] = deque(maxlen=_MOST_LINES)
+        self._grants: dict[str, tuple[int, str]] = {}
+        self._events: dict[tuple[str, str], int] = {}
+
+    def tell(self, world: World, happening: Happening) -> None:
+        """Takes in what the story does."""
+        self._add(world, "bold cyan", happening.text)
+
+    def look(self, world: World) -> list[tuple[str, str, str]]:
+        """Takes in what has changed, and returns the new lines: (clock, style, text)."""
+        before = list(self.lines)
+        for service in service_rows(world):
+            old = self._grants.get(service.name)
+            self._grants[service.name] = (service.granted, service.reason)
+            if old is None or old == self._grants[service.name] or old[0] < 0:
+                continue
+            self._say_grant(world, service, old)
+        for seen in world.cluster.events:
+            key = (seen.record.regarding.metadata.uid, seen.record.dedupe_key)
+            if key not in self._events and not isinstance(seen.record.regarding, PowerRecommendation):
+                style = "red" if seen.record.type == "Warning" else "green"
+                self._add(world, style, f"{seen.record.regarding.metadata.name}: {seen.record.note}")
+            self._events[key] = seen.count
+        return [line for line in self.lines if line not in before]
+
+    def _say_grant(self, world: World, service: ServiceRow, old: tuple[int, str]) -> None:
+        style, reason = _REASONS.get(service.reason, ("", service.reason))
+        if service.granted < old[0] and service.reason != "DemandMet":
+            text = f"{service.name}: {old[0]} -> {service.granted} replicas, {reason}, demand {service.demand}"
+            self._add(world, style, text)
+        elif service.reason != old[1]:
+            text = f"{service.name}: {reason}, {service.granted} of {service.demand} replicas"
+            self._add(world, style, text)
+
+    def _add(self, world: World, style: str, text: str) -> None:
+        self.lines.append((clock_text(world.story.hour_at(world.seconds())), style, text))
+
+
+def budget_rows(world: World) -> Iterator[BudgetRow]:
+    """Yields budgets as they stand."""
+    watts, limits = world.ledger.domain_watts(), world.ledger.limit_watts()
+    for row, name in enumerate(world.ledger.budgets):
+        budget = world.cluster.view.get(PowerBudget, "", name)
+        status = budget.status if budget else None
+        yield BudgetRow(
+            name=name,
+            limit=float(limits[row]),
+            guarded=status.guarded_watts if status and status.last_evaluated else math.nan,
+            wall=float(watts[row]),
+            readings=status.readings if status else "",
+        )
+
+
+def service_rows(world: World) -> Iterator[ServiceRow]:
+    """Yields services as they stand."""
+    rows = world.twin.rows
+    for row, service in enumerate(SERVICES):
+        deployment = world.cluster.view.get(Deployment, NAMESPACE, service.name)
+        advice = world.cluster.view.get(PowerRecommendation, NAMESPACE, f"deployment-{service.name}")
+        status = advice.status if advice else None
+        mine = rows.service == row
+        yield ServiceRow(
+            name=service.name,
+            model=f"{service.model.name} ({service.model.gpus} GPU)",
+            demand=status.uncapped_target.replicas if status and status.uncapped_target else -1,
+            granted=status.target.replicas if status and status.mode else -1,
+            ready=deployment.status.ready_replicas if deployment else 0,
+            loading=int((mine & rows.loading).sum()),
+            draining=int((mine & ~rows.loading & ~rows.serving).sum()),
+            waiting=round(world.twin.serving.waiting(row)),
+            reason=status.reason if status else "WarmingUp",
+        )
+
+
+def screen(world: World, log: DayLog, *, width: int, height: int) -> RenderableType:
+    """Draws one moment for a terminal of so many columns and lines."""
+    story = world.story
+    hour = story.hour_at(world.seconds())
+    title = Text.assemble(
+        ("Wattkeeper", "bold"), "  ", (clock_text(hour), "bold reverse"), f"  traffic x{story.time_scale:g}"
+    )
+    budgets, services = _budgets(world, width), _services(world, width)
+    parts: list[RenderableType] = [title, Rule(style="dim"), budgets, Rule(style="dim"), services, Rule(style="dim")]
+    used = 4 + 2 + len(world.ledger.budgets) + 1 + len(SERVICES) + 1
+    parts.append(_log(log, lines=max(height - used - 3, 1), width=width))
+    return Panel(Group(*parts), border_style="blue", height=height - 1)
+
+
+def _budgets(world: World, width: int) -> Table:
+    table = Table(box=None, expand=True, pad_edge=False, header_style="dim")
+    table.add_column("budget", no_wrap=True)
+    table.add_column("wall / limit", ratio=1)
+    table.add_column("wall", justify="right", no_wrap=True)
+    table.add_column("guarded", justify="right", no_wrap=True)
+    table.add_column("limit kW", justify="right", no_wrap=True)
+    if width >= _NARROW_COLUMNS:
+        table.add_column("readings", no_wrap=True)
+    for row in budget_rows(world):
+        over = row.wall > row.limit
+        style = "red" if over else "yellow" if row.wall > 0.9 * row.limit else "green"
+        bar = ProgressBar(
+            total=row.limit, completed=min(row.wall, row.limit), complete_style=style, finished_style="bold red"
+        )
+        cells: list[RenderableType] = [
+            row.name,
+            bar,
+            Text(f"{row.wall / 1000:.1f}", style="bold red" if over else "bold"),
+            "-" if math.isnan(row.guarded) else f"{row.guarded / 1000:.1f}",
+            f"{row.limit / 1000:.1f}",
+        ]
+        if width >= _NARROW_COLUMNS:
+            cells.append(Text(row.readings or "-", style="" if row.readings in ("", "Fresh") else "magenta"))
+        table.add_row(*cells)
+    return table
+
+
+def _services(world: World, width: int) -> Table:
+    table = Table(box=None, expand=True, pad_edge=False, header_style="dim")
+    table.add_column("service", no_wrap=True)
+    if width >= _NARROW_COLUMNS:
+        table.add_column("model", no_wrap=True)
+    for name in ("demand", "granted", "ready", "load", "drain", "queue"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("why", no_wrap=True, ratio=1)
+    for row in service_rows(world):
+        style, reason = _REASONS.get(row.reason, ("", row.reason))
+        counts = (row.demand, row.granted, row.ready, row.loading, row.draining, row.waiting)
+        cells = [Text(row.name, style="bold")]
+        if width >= _NARROW_COLUMNS:
+            cells.append(Text(row.model, style="dim"))
+        cells += [Text("-" if count < 0 else f"{count:,}", style="" if count else "dim") for count in counts]
+        table.add_row(*cells, Text(f"  {reason}", style=style))
+    return table
+
+
+def _log(log: DayLog, *, lines: int, width: int) -> Text:
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for clock, style, line in list(log.lines)[-lines:]:
+        text.append(f"{clock}  ", style="dim")
+        text.append(f"{line[: width - 12]}\n", style=style)
+    return text
+
+
+def plain_line(clock: str, text: str) -> str:
+    """Returns a line for where there is no terminal, safe against markup."""
+    return f"{clock}  {escape(text)}"
