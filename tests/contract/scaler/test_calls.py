@@ -129,8 +129,9 @@ async def test_before_the_first_recommendation_the_value_is_unavailable_and_the_
 
 async def test_a_broken_message_is_an_error_and_the_server_goes_on(view: MemoryView) -> None:
     async with serving(view) as server, grpc.aio.insecure_channel(f"localhost:{server.port}") as channel:
+        raw: Any = channel
         for method in ("IsActive", "GetMetricSpec", "GetMetrics"):
-            call: Any = channel.unary_unary(f"/externalscaler.ExternalScaler/{method}")
+            call = raw.unary_unary(f"/externalscaler.ExternalScaler/{method}")
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await call(b"\x0a\xff\xff\xff\xff\x0f not a message")
             assert refused.value.code() in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
