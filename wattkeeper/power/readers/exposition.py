@@ -7,6 +7,7 @@ read.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -15,12 +16,12 @@ import msgspec
 from wattkeeper.power.readers.samples import Labels
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_LABEL = re.compile(r'\s*(?:"((?:[^"\\\n]|\\.)*)"|([a-zA-Z_][a-zA-Z0-9_]*))\s*=\s*"((?:[^"\\\n]|\\.)*)"\s*(,|\}|$)')
+_LABEL = re.compile(r'\s*(?:"((?:[^"\\\n]|\\.)*)"|([a-zA-Z_][a-zA-Z0-9_]*))\s*=\s*"((?:[^"\\\n]|\\.)*)"\s*,?\s*')
 _ESCAPE = re.compile(r"\\(.)")
 _UNESCAPED = {"n": "\n", "\\": "\\", '"': '"'}
 _MILLISECONDS = 1000.0
 _FIELD_OF = {field.encode_name: field.name for field in msgspec.structs.fields(Labels)}
-_MOST_SHOWN = 120
+_MOST_SHOWN, _MOST_LINES = 120, 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,69 +35,89 @@ class Exposed:
         malformed_count: how many there were.
     """
 
-    samples: tuple[tuple[Labels, float, float | None], ...]
+    samples: Sequence[tuple[Labels, float, float | None]]
     names: frozenset[str]
     malformed: tuple[str, ...]
     malformed_count: int
 
 
-def parse(text: str, wanted: AbstractSet[str], **defaults: str) -> Exposed:
-    """Parses a text.
+class Parser:
+    """Parses one target's texts, and remembers its series: from the second text on, labels are only looked up."""
 
-    Args:
-        text: in Prometheus' text format, or OpenMetrics' (whose exemplars and units are passed over).
-        wanted: metrics to keep.
-        defaults: values of labels that a series does not have itself.
+    def __init__(self, wanted: AbstractSet[str], **defaults: str) -> None:
+        """Remembers nothing yet.
 
-    Returns:
-        What could be read: a malformed line costs that line.
-    """
-    samples: list[tuple[Labels, float, float | None]] = []
-    names: set[str] = set()
-    malformed: list[str] = []
-    count = 0
-    for line in text.splitlines():
-        match = _NAME.match(line)
-        if match is None:
-            if line.strip() and not line.lstrip().startswith("#"):
+        Args:
+            wanted: metrics to keep.
+            defaults: values of labels that a series does not have itself.
+        """
+        self._wanted = wanted
+        self._defaults = defaults
+        # What stands before the value -> the labels.
+        self._known: dict[str, Labels] = {}
+
+    def parse(self, text: str) -> Exposed:
+        """Parses a text.
+
+        Args:
+            text: in Prometheus' text format, or OpenMetrics' (whose exemplars are passed over).
+
+        Returns:
+            What could be read: a malformed line costs that line.
+        """
+        samples: list[tuple[Labels, float, float | None]] = []
+        names: set[str] = set()
+        malformed: list[str] = []
+        count = 0
+        known, self._known = self._known, {}
+        for line in text.splitlines():
+            match = _NAME.match(line)
+            name = match.group() if match else ""
+            if name:
+                names.add(name)
+                if name not in self._wanted:
+                    continue
+            elif not line.strip() or line.lstrip().startswith("#"):
+                continue
+            try:
+                if not name:
+                    raise ValueError(line)  # noqa: TRY301 - as malformed as what does not parse.
+                head = line[: line.rfind("}") + 1] or name
+                labels = known.get(head)
+                if labels is None:
+                    labels, head = self._labels(line, name)
+                samples.append((labels, *_value(line[len(head) :])))
+                self._known[head] = labels
+            except ValueError:
                 count += 1
                 malformed.append(line[:_MOST_SHOWN])
-            continue
-        name = match.group()
-        names.add(name)
-        if name not in wanted:
-            continue
-        try:
-            samples.append(_sample(line, name, match.end(), defaults))
-        except ValueError:
-            count += 1
-            malformed.append(line[:_MOST_SHOWN])
-    return Exposed(
-        samples=tuple(samples), names=frozenset(names), malformed=tuple(malformed[:3]), malformed_count=count
-    )
+        return Exposed(
+            samples=samples, names=frozenset(names), malformed=tuple(malformed[:_MOST_LINES]), malformed_count=count
+        )
+
+    def _labels(self, line: str, name: str) -> tuple[Labels, str]:
+        """Returns a line's labels, and what stands before its value."""
+        fields = {**self._defaults, "metric": name}
+        at = len(name)
+        if line[at:].lstrip().startswith("{"):
+            at = line.index("{", at) + 1
+            while not line.startswith("}", at):
+                label = _LABEL.match(line, at)
+                if label is None:
+                    raise ValueError(line)
+                at = label.end()
+                field = _FIELD_OF.get(label.group(2) or label.group(1))
+                if field is not None and label.group(3):
+                    fields[field] = _unescaped(label.group(3))
+            at += 1
+        return Labels(**fields), line[:at]
 
 
-def _sample(line: str, name: str, at: int, defaults: dict[str, str]) -> tuple[Labels, float, float | None]:
-    fields = {**defaults, "metric": name}
-    rest = line[at:].lstrip()
-    if rest.startswith("{"):
-        at = line.index("{", at) + 1
-        while not (closed := line.startswith("}", at)):
-            label = _LABEL.match(line, at)
-            if label is None:
-                raise ValueError(line)
-            at = label.end()
-            field = _FIELD_OF.get(label.group(2) or label.group(1))
-            if field is not None and label.group(3):
-                fields[field] = _unescaped(label.group(3))
-            if label.group(4) == "}":
-                break
-        rest = line[at + closed :]
-    words = rest.split("#", 1)[0].split()
+def _value(text: str) -> tuple[float, float | None]:
+    words = text.split("#", 1)[0].split()
     if not 1 <= len(words) <= 2:
-        raise ValueError(line)
-    when = float(words[1]) / _MILLISECONDS if len(words) == 2 else None
-    return Labels(**fields), float(words[0]), when
+        raise ValueError(text)
+    return float(words[0]), float(words[1]) / _MILLISECONDS if len(words) == 2 else None
 
 
 def _unescaped(value: str) -> str:

@@ -35,6 +35,7 @@ class Interpreted:
         kepler, legacy, dcgm, serving: by source.
         platform: watts at the supplies, by node.
         dcgm_nodes: nodes whose GPUs dcgm-exporter is believed for.
+        found: the raw series.
         measurements: everything combined.
     """
 
@@ -44,6 +45,7 @@ class Interpreted:
     serving: ServingReadings
     platform: Mapping[str, Reading]
     dcgm_nodes: frozenset[str]
+    found: Found
     measurements: Measurements
 
 
@@ -119,6 +121,7 @@ def interpret(
         serving=serving,
         platform=platform,
         dcgm_nodes=dcgm_nodes,
+        found=found,
         measurements=measurements,
     )
 

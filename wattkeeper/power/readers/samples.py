@@ -19,7 +19,7 @@ from wattkeeper.api.readings import Column
 K = TypeVar("K", bound=Hashable)
 
 
-class Labels(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Labels(msgspec.Struct, frozen=True, kw_only=True, gc=False, cache_hash=True):
     """The labels that some source's module asks for; "" where a series lacks one, as Prometheus itself counts.
 
     `exported_*` is what Prometheus makes of an exporter's own label that collides with one of its target's, unless
