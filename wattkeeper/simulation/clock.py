@@ -49,8 +49,11 @@ class SteppedClock:
         return self._now
 
     def start(self, work: Coroutine[Any, Any, None], *, name: str, rank: int) -> asyncio.Task[None]:
-        """Starts a task that takes part from its beginning. Where several wake at once, the lower rank goes first."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        """Starts a task that takes part from its beginning, when its turn comes.
+
+        Where several wake, or begin, at the same moment, the lower rank goes first.
+        """
+        task = asyncio.get_running_loop().create_task(self._in_turn(work), name=name)
         self._join(task, rank)
         return task
 
@@ -81,6 +84,14 @@ class SteppedClock:
         finally:
             self._holds -= 1
             self._settle()
+
+    async def _in_turn(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await self.sleep(0.0)
+        except BaseException:
+            work.close()  # It was cancelled before it began.
+            raise
+        await work
 
     def _join(self, task: asyncio.Task[Any], rank: int) -> None:
         self._ranks[task] = rank
