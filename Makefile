@@ -39,7 +39,7 @@ test-cluster: $(INSTALLED) ## Run the tests on a real control plane (REQUIRE_CLU
 	  $(PYTHON) -m tests.cluster.controlplane.build > /dev/null; \
 	fi
 	$(NETNS) $(BIN)/pytest tests/cluster --junitxml=$(CLUSTER_REPORT) $(PYTEST_FLAGS)
-	@if [ "$${REQUIRE_CLUSTER:-}" = 1 ]; then $(PYTHON) scripts/require_ran.py $(CLUSTER_REPORT); fi
+	@if [ "$${REQUIRE_CLUSTER:-}" = 1 ]; then $(PYTHON) -m scripts.require_ran $(CLUSTER_REPORT); fi
 
 .PHONY: lint
 lint: $(INSTALLED) ## Check style, types and who imports whom.
@@ -56,7 +56,7 @@ format: $(INSTALLED) ## Format, and repair what can be repaired without thought.
 .PHONY: generate
 generate: $(INSTALLED) ## Make definitions, stubs and references anew from their sources.
 	$(PYTHON) scripts/generate_stubs.py
-	$(PYTHON) scripts/generate.py
+	$(PYTHON) -m scripts.generate
 
 .PHONY: bench
 bench: $(INSTALLED) ## Measure, and compare with the declared aims (rows go to bench-results/).

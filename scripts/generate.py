@@ -1,6 +1,6 @@
 """Generates what is made from the kinds: definitions for kubectl and for the chart, and the reference for people.
 
-    python scripts/generate.py
+    python -m scripts.generate
 
 The output is committed; a test makes it anew and fails on a difference. Stubs have their own generate_stubs.py.
 """
@@ -10,19 +10,25 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from scripts.reference import kinds_page, settings_page, values_schema
 from wattkeeper.api.crds import definitions, to_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-MADE_BY = "Generated from wattkeeper/api by make generate. Edit that instead."
+
+MADE_BY = "Generated from {} by make generate. Edit that instead."
+VALUES_SCHEMA = "manifests/chart/values.schema.json"
 
 
 def outputs() -> dict[str, str]:
     """Returns the text of every generated file by its path in the repository."""
     made: dict[str, str] = {}
     for name, definition in definitions().items():
-        text = f"# {MADE_BY}\n{to_yaml(definition)}"
+        text = f"# {MADE_BY.format('wattkeeper/api')}\n{to_yaml(definition)}"
         made[f"manifests/crds/{name}.yaml"] = text
         made[f"manifests/chart/files/crds/{name}.yaml"] = text
+    made["docs/reference/kinds.md"] = f"<!-- {MADE_BY.format('wattkeeper/api')} -->\n\n{kinds_page()}"
+    made["docs/reference/settings.md"] = f"<!-- {MADE_BY.format('scaler/settings.py')} -->\n\n{settings_page()}"
+    made[VALUES_SCHEMA] = values_schema((ROOT / VALUES_SCHEMA).read_text())
     return made
 
 

@@ -1,4 +1,4 @@
-"""Fails unless every test of a JUnit report ran: `python scripts/require_ran.py REPORT`.
+"""Fails unless every test of a JUnit report ran: `python -m scripts.require_ran REPORT`.
 
 A suite that skips itself on a machine that lacks something looks as green as one that passed.
 """

@@ -123,6 +123,7 @@ def test_settings_become_environment_variables(plane: Plane) -> None:
         {"replica": 2},
         {"replicas": 0},
         {"settings": {"PROMETHEUS_URL": "x"}},
+        {"settings": {"WATTKEEPER_TICK_SECOND": 5}},
         {"service": {"port": "grpc"}},
         {"tls": {"certManager": {"enabled": True}}},
     ],

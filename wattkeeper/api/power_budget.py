@@ -92,7 +92,7 @@ class PowerBudgetStatus(Wire, frozen=True, kw_only=True):
     headroom_watts: Annotated[float, Meta(description="The limit less the guarded sum; 0 when over.")] = 0.0
     over_watts: Annotated[float, Meta(description="The guarded sum less the limit; 0 when inside.")] = 0.0
     nodes: Annotated[int, Meta(description="How many nodes the selector finds.")] = 0
-    readings: Annotated[str, Meta(description="How fresh the readings are: FRESH, FROZEN, TIGHTENED or ABSENT.")] = ""
+    readings: Annotated[str, Meta(description="How fresh the readings are: Fresh, Frozen, Tightened or Absent.")] = ""
     last_evaluated: Annotated[
         str, Meta(description="When the leader last computed this. An old one counts as stale readings.")
     ] = ""

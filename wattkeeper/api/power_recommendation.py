@@ -38,8 +38,8 @@ class PowerRecommendationStatus(Wire, frozen=True, kw_only=True):
 
     mode: Annotated[str, Meta(description="The policy's mode when this was written.")] = ""
     target: Annotated[Amount, Meta(description="What the service gets.")] = Amount(replicas=0)
-    lower_bound: Annotated[Amount, Meta(description="The least that the target may become.")] = Amount(replicas=0)
-    upper_bound: Annotated[Amount, Meta(description="The most that the target may become.")] = Amount(replicas=0)
+    lower_bound: Annotated[Amount, Meta(description="The policy's floor.")] = Amount(replicas=0)
+    upper_bound: Annotated[Amount, Meta(description="The policy's ceiling.")] = Amount(replicas=0)
     uncapped_target: (
         Annotated[Amount, Meta(description="What the traffic asks for. Absent while that is unknown.")] | None
     ) = None

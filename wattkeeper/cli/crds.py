@@ -12,12 +12,12 @@ from wattkeeper.api.crds import definitions, to_yaml
 @click.command()
 @click.option("-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
 def crds(output: str) -> None:
-    r"""Prints the CustomResourceDefinitions.
+    """Prints the CustomResourceDefinitions.
 
     \b
     Examples:
       wattkeeper crds | kubectl apply --server-side -f -
-    """
+    """  # noqa: D301 - click wants the control character.
     made = list(definitions().values())
     if output == "json":
         click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": made}, indent=2))

@@ -1,0 +1,1 @@
+"""Programs of the build: generators and checks. Nothing of the product."""
