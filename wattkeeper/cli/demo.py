@@ -125,7 +125,9 @@ async def _live(story: Story, console: Console, speed: float) -> Score:
                 world.told.append(lambda happening: log.tell(world, happening))
             if pace.due():
                 size = console.size
-                view.update(screen(world, log, width=size.width, height=size.height), refresh=True)
+                ascii_only = not console.encoding.lower().startswith("utf")
+                now = screen(world, log, width=size.width, height=size.height, ascii_only=ascii_only)
+                view.update(now, refresh=True)
             await pace.keep(world)
 
         score = await run_guarded(story, show)

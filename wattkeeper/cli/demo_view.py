@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
-from rich.progress_bar import ProgressBar
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
@@ -18,11 +17,14 @@ from rich.text import Text
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.objects import Deployment
-from wattkeeper.simulation.story import NAMESPACE, SERVICES, Happening
+from wattkeeper.simulation.story import LIMIT_WATTS, NAMESPACE, SERVICES, Happening
 from wattkeeper.simulation.world import World
 
 _MOST_LINES = 200
 _NARROW_COLUMNS = 100
+# Measured, reserved beyond that, free, and the limit.
+_BAR = ("█", "▒", "─", "┃")
+_ASCII_BAR = ("#", "=", "-", "|")
 _REASONS = {
     "DemandMet": ("green", "demand met"),
     "BudgetBinds": ("yellow", "budget binds"),
@@ -148,46 +150,68 @@ def service_rows(world: World) -> Iterator[ServiceRow]:
         )
 
 
-def screen(world: World, log: DayLog, *, width: int, height: int) -> RenderableType:
+def screen(world: World, log: DayLog, *, width: int, height: int, ascii_only: bool = False) -> RenderableType:
     """Draws one moment for a terminal of so many columns and lines."""
     story = world.story
     hour = story.hour_at(world.seconds())
     title = Text.assemble(
         ("Wattkeeper", "bold"), "  ", (clock_text(hour), "bold reverse"), f"  traffic x{story.time_scale:g}"
     )
-    budgets, services = _budgets(world, width), _services(world, width)
+    budgets, services = _budgets(world, width, ascii_only=ascii_only), _services(world, width)
     parts: list[RenderableType] = [title, Rule(style="dim"), budgets, Rule(style="dim"), services, Rule(style="dim")]
     used = 4 + 2 + len(world.ledger.budgets) + 1 + len(SERVICES) + 1
     parts.append(_log(log, lines=max(height - used - 3, 1), width=width))
     return Panel(Group(*parts), border_style="blue", height=height - 1)
 
 
-def _budgets(world: World, width: int) -> Table:
+def _budgets(world: World, width: int, *, ascii_only: bool) -> Table:
+    wide = width >= _NARROW_COLUMNS
     table = Table(box=None, expand=True, pad_edge=False, header_style="dim")
     table.add_column("budget", no_wrap=True)
-    table.add_column("wall / limit", ratio=1)
-    table.add_column("wall", justify="right", no_wrap=True)
-    table.add_column("guarded", justify="right", no_wrap=True)
-    table.add_column("limit kW", justify="right", no_wrap=True)
-    if width >= _NARROW_COLUMNS:
+    table.add_column("wall, guarded, limit", no_wrap=True)
+    for name in ("wall", "guarded", "limit kW"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if wide:
         table.add_column("readings", no_wrap=True)
+    # What the other columns and the borders leave.
+    cells = width - (57 if wide else 42)
     for row in budget_rows(world):
         over = row.wall > row.limit
-        style = "red" if over else "yellow" if row.wall > 0.9 * row.limit else "green"
-        bar = ProgressBar(
-            total=row.limit, completed=min(row.wall, row.limit), complete_style=style, finished_style="bold red"
-        )
-        cells: list[RenderableType] = [
+        shown: list[RenderableType] = [
             row.name,
-            bar,
+            _bar(row, cells, _ASCII_BAR if ascii_only else _BAR),
             Text(f"{row.wall / 1000:.1f}", style="bold red" if over else "bold"),
             "-" if math.isnan(row.guarded) else f"{row.guarded / 1000:.1f}",
             f"{row.limit / 1000:.1f}",
         ]
-        if width >= _NARROW_COLUMNS:
-            cells.append(Text(row.readings or "-", style="" if row.readings in ("", "Fresh") else "magenta"))
-        table.add_row(*cells)
+        if wide:
+            shown.append(Text(row.readings or "-", style="" if row.readings in ("", "Fresh") else "magenta"))
+        table.add_row(*shown)
     return table
+
+
+def _bar(row: BudgetRow, cells: int, marks: tuple[str, str, str, str]) -> Text:
+    """Draws watts from 0 to a bit above the story's highest limit: measured, reserved on top, free, and the limit."""
+    measured, reserved, free, limit = marks
+    scale = cells / (1.05 * LIMIT_WATTS)
+    wall, ends, mark = (
+        min(round(watts * scale), cells) for watts in (row.wall, _at_least(row.guarded, row.wall), row.limit)
+    )
+    text = Text(no_wrap=True)
+    for cell in range(cells):
+        if cell == mark:
+            text.append(limit, style="bold white")
+        elif cell < wall:
+            text.append(measured, style="red" if cell > mark else "green")
+        elif cell < ends:
+            text.append(reserved, style="red" if cell > mark else "yellow")
+        else:
+            text.append(free, style="dim")
+    return text
+
+
+def _at_least(watts: float, least: float) -> float:
+    return least if math.isnan(watts) else max(watts, least)
 
 
 def _services(world: World, width: int) -> Table:

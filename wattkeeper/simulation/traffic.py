@@ -73,7 +73,7 @@ def working_day(shape: DayShape, *, seconds: int, seed: int, stream: int) -> Tra
     requests: Floats = np.array(random.poisson(plan * shape.peak_requests_per_second), dtype=np.float64)
     # The mean of k requests' lengths varies by 1/sqrt(k): lengths are about exponential.
     spread = 1.0 / np.sqrt(np.maximum(requests, 1.0))
-    lengths = np.maximum(random.normal(1.0, 1.0, (2, seconds)) * spread * 0.7 + 1.0, 0.1)
+    lengths = np.maximum(random.normal(0.0, 1.0, (2, seconds)) * spread * 0.7 + 1.0, 0.1)
     return Traffic(
         requests=requests,
         generated_tokens=requests * shape.generated_tokens * lengths[0],
