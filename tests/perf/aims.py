@@ -30,7 +30,7 @@ class Aim:
 AIMS: Final = (
     Aim(bench="decision", figure="decision, 1,000 nodes...: median"),
     Aim(bench="decision", figure="decision, 10,000 nodes...: median"),
-    Aim(bench="informer", figure="informer, 10,000 pods...: memory after 100,000 events"),
+    Aim(bench="informer", figure="informer, 10,000 pods...: memory after 20,000 events"),
     Aim(bench="informer", figure="informer, watch events"),
     Aim(bench="get_metrics", figure="GetMetrics, ...: p99"),
 )
