@@ -145,6 +145,8 @@ class RecommenderService:
 
     async def run(self) -> None:
         """Ticks until cancelled, then gives the Lease up and keeps what was learned."""
+        # Before the first tick, which else would find nobody leading and wait for the next one.
+        await self.leadership.renew()
         renewing = asyncio.create_task(self.leadership.run(), name="lease")
         try:
             while True:
