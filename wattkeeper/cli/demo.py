@@ -52,7 +52,7 @@ _FRAME_SECONDS = 0.08
 )
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def demo(seed: int, traces: tuple[Path, ...], plain: bool, speed: float | None, hours: float, output: str) -> None:
-    r"""Shows a working day under power budgets, on a simulated cluster.
+    """Shows a working day under power budgets, on a simulated cluster.
 
     The recommender, its gRPC server and KEDA's calls are the real ones; the cluster, its watts and its requests are
     simulated. Three services of different priority share two racks of H100 servers. At noon the budget of one rack is
@@ -64,7 +64,7 @@ def demo(seed: int, traces: tuple[Path, ...], plain: bool, speed: float | None, 
       wattkeeper demo --speed 0 -o json            figures only, as fast as possible
       wattkeeper demo --seed 7 --hours 4           another day, pressed less
       wattkeeper demo --trace AzureLLMInferenceTrace_conv.csv --trace AzureLLMInferenceTrace_code.csv
-    """
+    """  # noqa: D301 - click wants the backspace character itself.
     if len(traces) > len(SERVICES):
         raise click.UsageError(f"there are {len(SERVICES)} services, so at most {len(SERVICES)} traces")
     # Warnings of the service are part of the story and shown as events.
