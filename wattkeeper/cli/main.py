@@ -40,11 +40,11 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("wattkeeper"), "--version", "-V", prog_name="wattkeeper")
 def main() -> None:
-    r"""Keeps LLM inference on Kubernetes inside a power budget.
+    """Keeps LLM inference on Kubernetes inside a power budget.
 
     \b
     Examples:
       wattkeeper demo                                    a working day in a minute, nothing to install
       wattkeeper probe --prometheus http://localhost:9090
       wattkeeper scaler --help
-    """
+    """  # noqa: D301 - click reads the backspace itself, as "leave these lines alone".
