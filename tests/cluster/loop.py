@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from tests.cluster.controlplane.api import Object, holds
 from tests.cluster.controlplane.bench import POOL, Bench
+from tests.cluster.controlplane.draw import NODE_CPU_IDLE_WATTS, NODE_GPU_IDLE_WATTS
 from tests.cluster.installation import Installation
 
 GROUP = "wattkeeper.dev/v1alpha1"
@@ -37,6 +38,15 @@ class Loop:
     def __init__(self, bench: Bench, installation: Installation) -> None:
         self.bench = bench
         self.installation = installation
+
+    async def nodes(self, count: int, *, labels: Mapping[str, str] | None = None) -> list[str]:
+        """Adds H100 servers that rest at what the model's prior charges at most.
+
+        So what it learns of them moves no sum, and a limit set once goes on meaning the same number of replicas.
+        """
+        product = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
+        figures = {NODE_CPU_IDLE_WATTS: "187.5", NODE_GPU_IDLE_WATTS: "93.75"}
+        return await self.bench.add_nodes(count, labels={**product, **(labels or {})}, annotations=figures)
 
     async def budget(self, name: str, watts: float, *, labels: Mapping[str, str] | None = None, **spec: object) -> str:
         """Applies a budget over the test's nodes that carry the labels, and returns its cluster-wide name."""
@@ -147,6 +157,14 @@ class Loop:
             return (await self.status(name)).get("reason") == reason
 
         await self.bench.wait_for(given, what=f"the reason of {name} is {reason}", timeout_seconds=timeout_seconds)
+
+    async def wait_binding(self, name: str, budget: str) -> None:
+        """Waits until the recommendation names the budget that holds the service."""
+
+        async def named() -> bool:
+            return (await self.status(name)).get("bindingBudget") == budget
+
+        await self.bench.wait_for(named, what=f"{budget} is said to hold {name}", timeout_seconds=SETTLE_SECONDS)
 
     async def wait_running(self, name: str, replicas: int, *, timeout_seconds: float = SETTLE_SECONDS) -> None:
         """Waits until exactly that many pods are ready and none terminates."""

@@ -17,7 +17,7 @@ PLENTY = 1_000_000.0
 
 async def capped(loop: Loop, *, demand: float, cap: int, replicas: int = 4) -> str:
     """Brings a service up under a budget that carries `cap` replicas, and returns the budget."""
-    await loop.bench.add_nodes(5)
+    await loop.nodes(3)
     budget = await loop.budget("all", PLENTY)
     await loop.service("chat", replicas=replicas, demand=min(demand, cap))
     await loop.wait_grant("chat", min(int(demand), cap))
@@ -135,7 +135,7 @@ async def test_when_the_leader_dies_the_other_takes_over_and_nothing_moves(loop:
 
 
 async def test_the_higher_priority_is_served_first(loop: Loop) -> None:
-    await loop.bench.add_nodes(5)
+    await loop.nodes(3)
     budget = await loop.budget("all", PLENTY)
     await loop.service("chat", replicas=6, demand=6, priority=100)
     await loop.service("batch", replicas=6, demand=6)
@@ -149,10 +149,10 @@ async def test_the_higher_priority_is_served_first(loop: Loop) -> None:
 
 async def test_racks_a_feed_and_the_cluster_each_hold(loop: Loop) -> None:
     """Two racks, a feed that crosses them, and the cluster: the tightest one binds, and is named."""
-    await loop.bench.add_nodes(1, labels={"rack": "1", "feed": "a"})
-    await loop.bench.add_nodes(1, labels={"rack": "1", "feed": "b"})
-    await loop.bench.add_nodes(1, labels={"rack": "2", "feed": "a"})
-    await loop.bench.add_nodes(1, labels={"rack": "2", "feed": "b"})
+    await loop.nodes(1, labels={"rack": "1", "feed": "a"})
+    await loop.nodes(1, labels={"rack": "1", "feed": "b"})
+    await loop.nodes(1, labels={"rack": "2", "feed": "a"})
+    await loop.nodes(1, labels={"rack": "2", "feed": "b"})
     await loop.budget("cluster", PLENTY)
     rack = await loop.budget("rack-1", PLENTY, labels={"rack": "1"})
     feed = await loop.budget("feed-a", PLENTY, labels={"feed": "a"})
@@ -165,10 +165,10 @@ async def test_racks_a_feed_and_the_cluster_each_hold(loop: Loop) -> None:
     await loop.wait_running("code", 4)
     await loop.set_limit(rack, await loop.limit_for(rack, "chat", 2))
     await loop.wait_running("chat", 2)
-    assert (await loop.status("chat"))["bindingBudget"] == rack
+    await loop.wait_binding("chat", rack)
     await loop.set_limit(feed, await loop.limit_for(feed, "code", 1))
     await loop.wait_running("code", 1)
-    assert (await loop.status("code"))["bindingBudget"] == feed
+    await loop.wait_binding("code", feed)
 
 
 async def test_an_uncapped_workload_takes_from_the_capped_and_not_from_the_budget(loop: Loop) -> None:
@@ -189,7 +189,7 @@ async def test_an_uncapped_workload_takes_from_the_capped_and_not_from_the_budge
 
 
 async def test_a_shadow_mode_changes_nothing_and_shows_what_it_would_have_done(loop: Loop) -> None:
-    await loop.bench.add_nodes(5)
+    await loop.nodes(3)
     budget = await loop.budget("all", PLENTY)
     await loop.service("chat", replicas=4, demand=8, mode="Off")
     await loop.wait_running("chat", 8)
