@@ -47,8 +47,8 @@ def rendered_access(*, release: str = "wattkeeper", namespace: str = "wattkeeper
     return [one for one in rendered_chart(release=release, namespace=namespace) if one["kind"] in ACCESS_KINDS]
 
 
-def helm(*arguments: str) -> str:
-    """Runs Helm, which cannot see any cluster, and returns what it prints.
+def helm(*arguments: str, kubeconfig: Path = Path("/dev/null")) -> str:
+    """Runs Helm, which sees no cluster but that of the kubeconfig, and returns what it prints.
 
     Raises:
         ChartError: it failed.
@@ -57,7 +57,7 @@ def helm(*arguments: str) -> str:
     program = build_all(go=require_go()).programs["helm"]
     with TemporaryDirectory() as home:
         environment = os.environ | {"HOME": home, "HELM_CACHE_HOME": home, "HELM_CONFIG_HOME": home}
-        environment |= {"HELM_DATA_HOME": home, "KUBECONFIG": "/dev/null"}
+        environment |= {"HELM_DATA_HOME": home, "KUBECONFIG": str(kubeconfig)}
         done = subprocess.run(
             [program, *arguments],
             env=environment,

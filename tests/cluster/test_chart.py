@@ -134,6 +134,28 @@ def test_values_that_mean_nothing_are_refused(plane: Plane, values: dict[str, ob
         rendered_chart(values=values)
 
 
+async def test_an_upgrade_keeps_the_certificates(bench: Bench) -> None:
+    release = bench.namespace  # Unique, because roles for the whole cluster are named like the release.
+    place = (f"--namespace={release}", f"--set=crds.install=false,keda.namespace={release}")
+    kubeconfig = bench.plane.kubeconfig
+
+    async def certificates() -> list[tuple[str, Object]]:
+        secrets = await bench.api.list(
+            "v1", "Secret", namespace=release, selector=f"app.kubernetes.io/instance={release}"
+        )
+        return sorted(((one["metadata"]["name"], one["data"]) for one in secrets), key=str)
+
+    helm("install", release, str(CHART), *place, kubeconfig=kubeconfig)
+    try:
+        installed = await certificates()
+        helm("upgrade", release, str(CHART), *place, "--set=replicas=3", kubeconfig=kubeconfig)
+        assert await certificates() == installed
+        assert [name for name, _ in installed] == [f"{release}-wattkeeper-ca", f"{release}-wattkeeper-tls"]
+        assert await bench.replicas(f"{release}-wattkeeper") == 3
+    finally:
+        helm("uninstall", release, f"--namespace={release}", kubeconfig=kubeconfig)
+
+
 async def allowed(api: Api, verb: str, resource: str, *, namespace: str = "", group: str = "", sub: str = "") -> bool:
     """Asks the API server what the client's own account may do."""
     attributes = {"verb": verb, "resource": resource, "group": group, "namespace": namespace, "subresource": sub}
