@@ -59,6 +59,10 @@ generate: $(INSTALLED) ## Make definitions, stubs and references anew from their
 	$(PYTHON) scripts/generate_stubs.py
 	$(PYTHON) -m scripts.generate
 
+.PHONY: picture
+picture: $(INSTALLED) ## Draw README's picture of the demo anew.
+	$(PYTHON) -m scripts.demo_picture
+
 .PHONY: bench
 bench: $(INSTALLED) ## Measure, and compare with the declared aims (rows go to bench-results/).
 	$(PYTHON) -m tests.perf.run
