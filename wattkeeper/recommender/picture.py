@@ -15,7 +15,8 @@ from wattkeeper.recommender.sums import Sums
 class Picture:
     """What the step knows besides the sums.
 
-    Attributes are Snapshot's, and rebound: int64[S], replicas that may yet drain while their successors start (see GrantLog).
+    Attributes are Snapshot's, and rebound: int64[S], replicas that may yet drain while their successors start (see
+    GrantLog).
     """
 
     demand: Ints

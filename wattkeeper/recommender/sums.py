@@ -83,15 +83,16 @@ def unit_watts(readings: Readings, charges: Charges) -> Floats:
     The worst of the kinds of node that the domain has and the service may use.
     """
     nodes, services, budgets = readings.nodes, readings.services, readings.budgets
-    unit = np.zeros((len(services.keys), len(budgets.names)))
     node_rows, node_domains = _pairs(nodes.domains)
     present = np.zeros((len(budgets.names), len(nodes.kind_names)), dtype=np.bool_)
     present[node_domains, nodes.kind[node_rows]] = True
-    for kind in range(len(nodes.kind_names)):
-        columns = np.flatnonzero(present[:, kind])
-        by_domain = charges.replica_upper_watts[budgets.meter[columns], :, kind].T  # float64[S, columns]
-        unit[:, columns] = np.maximum(unit[:, columns], by_domain * services.eligible[:, kind, np.newaxis])
-    return unit * services.eligible_domains
+    upper = charges.replica_upper_watts * services.eligible  # float64[meters, S, K]
+    # Most domains have the same kinds and the same meter as many others: each such sort is worked out once.
+    sorts, sort_of = np.unique(np.column_stack([budgets.meter, present]), axis=0, return_inverse=True)
+    worst = np.zeros((len(services.keys), len(sorts)))
+    for column, (meter, *kinds) in enumerate(sorts.tolist()):
+        worst[:, column] = upper[meter][:, np.flatnonzero(kinds)].max(axis=1, initial=0.0)
+    return worst[:, sort_of.ravel()] * services.eligible_domains
 
 
 def replica_watts(readings: Readings, charges: Charges) -> Floats:

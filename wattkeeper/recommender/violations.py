@@ -18,57 +18,61 @@ def find_violations(readings: Readings, charges: Charges, over_watts: Floats, gr
     Lowest priority first, then services with more replicas than granted, then the pod that may draw most. Draining
     pods are going already: what they draw is taken off first.
     """
-    over = np.flatnonzero(over_watts > 0)
-    if not len(over):
+    if not (over_watts > 0).any():
         return ()
-    nodes, pods = readings.nodes, readings.pods
-    turn = _turns(readings, charges, grants)
-    rows_by_node = np.argsort(pods.node, kind="stable")
-    starts = np.searchsorted(pods.node[rows_by_node], np.arange(len(nodes.names) + 1))
-    member_rows, columns = np.nonzero(nodes.domains >= 0)
-    member_domains = nodes.domains[member_rows, columns]
-    by_domain = np.argsort(member_domains, kind="stable")
-    first_member = np.searchsorted(member_domains[by_domain], np.arange(len(over_watts) + 1))
+    pods, meter = readings.pods, readings.budgets.meter
+    missing = over_watts.copy()
+    rows, domains = _members(readings, np.flatnonzero((pods.service >= 0) & (pods.phase == PodPhase.TERMINATING)))
+    draining = charges.pod_upper_watts[meter[domains], rows]
+    missing -= np.bincount(domains, weights=draining, minlength=len(missing))
+
+    rows = _in_turn(readings, charges, grants)
+    # Pods on nodes with the same domains come in the same order everywhere: after so many of them, none is named.
+    rows = rows[np.sort(_first_of_each(_places(readings.nodes.domains)[pods.node[rows]]))]
+    rows, domains = _members(readings, rows)
+    first = _first_of_each(domains)
+    rows, domains = rows[first], domains[first]
+    watts = charges.pod_upper_watts[meter[domains], rows]
     found: list[PodViolation] = []
-    for domain in over:
-        on_nodes = member_rows[by_domain[first_member[domain] : first_member[domain + 1]]]
-        rows = _ranges(rows_by_node, starts[on_nodes], starts[on_nodes + 1])
-        rows = rows[pods.service[rows] >= 0]
-        watts = charges.pod_upper_watts[readings.budgets.meter[domain], rows]
-        draining = pods.phase[rows] == PodPhase.TERMINATING
-        missing = over_watts[domain] - watts[draining].sum()
-        rows, watts = rows[~draining], watts[~draining]
-        first = _lowest(turn[rows]) if len(rows) > MAX_PODS else np.argsort(turn[rows])
-        for place in first:
-            if missing <= 0:
-                break
-            missing -= watts[place]
-            found.append(PodViolation(pod=pods.keys[rows[place]], domain=int(domain), watts=float(watts[place])))
+    for row, domain, drawn in zip(rows, domains, watts, strict=True):
+        if missing[domain] > 0:
+            missing[domain] -= drawn
+            found.append(PodViolation(pod=pods.keys[int(row)], domain=int(domain), watts=float(drawn)))
     return tuple(found)
 
 
-def _turns(readings: Readings, charges: Charges, grants: Ints) -> Ints:
-    """Returns int64[P]: the order in which managed pods go; lower goes first."""
+def _in_turn(readings: Readings, charges: Charges, grants: Ints) -> Ints:
+    """Returns rows of the managed pods on nodes that stay, in the order in which they have to go."""
     pods, services = readings.pods, readings.services
-    managed = np.flatnonzero(pods.service >= 0)
-    service = pods.service[managed]
-    staying = pods.phase[managed] != PodPhase.TERMINATING
-    active = np.bincount(service[staying], minlength=len(services.keys))
-    excess = active[service] > grants[service] * services.pods_per_replica[service]
-    watts = charges.pod_upper_watts[1, managed]
-    order = np.lexsort((-watts, ~excess, services.priority[service]))
-    turn = np.zeros(len(pods.keys), dtype=np.int64)
-    turn[managed[order]] = np.arange(len(managed))
-    return turn
+    staying = np.flatnonzero((pods.service >= 0) & (pods.phase != PodPhase.TERMINATING))
+    active = np.bincount(pods.service[staying], minlength=len(services.keys))
+    staying = staying[pods.node[staying] >= 0]
+    excess = active > grants * services.pods_per_replica
+    # Of each service once, not of each pod: where its pods come, by priority and excess.
+    _, place = np.unique(np.column_stack([services.priority, ~excess]), axis=0, return_inverse=True)
+    return staying[np.lexsort((-charges.pod_upper_watts[1, staying], place.ravel()[pods.service[staying]]))]
 
 
-def _lowest(turn: Ints) -> Ints:
-    candidates = np.argpartition(turn, MAX_PODS)[:MAX_PODS]
-    return candidates[np.argsort(turn[candidates])]
+def _members(readings: Readings, rows: Ints) -> tuple[Ints, Ints]:
+    """Returns a (pod, domain) pair for every domain that each of the pods in `rows` lies in, in the order of `rows`."""
+    rows = rows[readings.pods.node[rows] >= 0]
+    domains = readings.nodes.domains[readings.pods.node[rows]]
+    place, column = np.nonzero(domains >= 0)
+    return rows[place], domains[place, column]
 
 
-def _ranges(values: Ints, starts: Ints, ends: Ints) -> Ints:
-    """Returns values[start:end] of every pair, joined."""
-    sizes = ends - starts
-    offsets = np.repeat(ends - np.cumsum(sizes), sizes)
-    return values[offsets + np.arange(int(sizes.sum()))]
+def _places(domains: Ints) -> Ints:
+    """Returns int64[N], the same number for nodes with the same row of int64[N, J]."""
+    order = np.lexsort(domains.T)
+    changes = (domains[order[1:]] != domains[order[:-1]]).any(axis=1)
+    numbers = np.zeros(len(domains), dtype=np.int64)
+    numbers[order[1:]] = np.cumsum(changes)
+    return numbers
+
+
+def _first_of_each(group: Ints) -> Ints:
+    """Returns where the first MAX_PODS of each group stand, group by group, each in its order."""
+    by_group = np.argsort(group, kind="stable")
+    size = np.bincount(group)
+    rank = np.arange(len(group)) - np.repeat(np.cumsum(size) - size, size)
+    return by_group[rank < MAX_PODS]
