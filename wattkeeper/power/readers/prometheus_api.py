@@ -259,7 +259,7 @@ class _Response(requests.Response):
         except (msgspec.DecodeError, ValueError) as error:
             shown = shortened(self.body[:200].decode(errors="replace"))
             raise NotUnderstoodError(
-                f"the answer is not Prometheus' JSON (is this the right URL, and no login page?): {shown}"
+                f"the answer is not Prometheus' JSON (is this the right URL, and no login page?), it begins: {shown!r}"
             ) from error
         self.warnings = decoded.warnings
         return {"data": {"result": series}}
@@ -321,4 +321,6 @@ def _refusal(answer: _Response) -> str:
 def _cause(error: BaseException) -> str:
     """Returns the innermost sentence: urllib3 wraps it several times."""
     reason = getattr(error.args[0], "reason", None) if error.args else None
-    return str(reason or error)
+    text = str(reason or error)
+    # urllib3 puts the connection's own representation first.
+    return text.partition("): ")[2] or text

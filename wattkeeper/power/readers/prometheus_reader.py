@@ -87,6 +87,19 @@ class PrometheusReader:
             problems=taken.problems(),
         )
 
+    async def ask(self, promql: str, now: float) -> Sequence[Series]:
+        """Asks one query of its own, within the settings' deadline.
+
+        Raises:
+            ReadError: no usable answer.
+        """
+        deadline = asyncio.get_running_loop().time() + self._settings.deadline_seconds
+        try:
+            return await self._ask(promql, _Round(), deadline, now)
+        finally:
+            if any(not one.done() for one in self._running):
+                self._prometheus.abort()
+
     async def close(self) -> None:
         """Closes connections and ends threads."""
         self._prometheus.close()
