@@ -20,6 +20,8 @@ GROUP = "wattkeeper.dev/v1alpha1"
 REQUESTS_PER_REPLICA = 10
 # KEDA polls every 5 s here and the HPA syncs every 5 s; readings take a scrape, a tick and a window more.
 SETTLE_SECONDS = 60.0
+# What is learned of replicas moves a sum by a few watts from tick to tick.
+SETTLED_WATTS = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,8 +199,22 @@ class Loop:
         """Returns the limit under which that many replicas of a service fit, everything else as it is now."""
         watts = await self.replica_watts(name)
         present = len(await self.bench.pods(name))
-        guarded = (await self.sums(budget)).guarded
+        guarded = await self._settled_sum(budget)
         return guarded + (replicas - max(present, await self.grant(name)) + 0.5) * watts
+
+    async def _settled_sum(self, budget: str) -> float:
+        """Returns the guarded sum once two evaluations in a row agree."""
+        last = await self.sums(budget)
+
+        async def agree() -> float | None:
+            nonlocal last
+            seen, before = await self.sums(budget), last
+            if seen.last_evaluated == before.last_evaluated:
+                return None
+            last = seen
+            return seen.guarded if seen.guarded > 0 and abs(seen.guarded - before.guarded) < SETTLED_WATTS else None
+
+        return cast("float", await self.bench.wait_for(agree, what=f"the sum of {budget} is settled"))
 
     async def held_replicas(self, name: str, *, seconds: float) -> set[int]:
         """Returns every spec.replicas seen over a time."""
