@@ -76,7 +76,7 @@ def probe(
     timeout: float,
     output: str,
 ) -> None:
-    r"""Says what a Prometheus or exporters offer, what is missing, and how to fix it.
+    """Says what a Prometheus or exporters offer, what is missing, and how to fix it.
 
     Reads as the recommender would, once (with --scrape three times, because watts are differences of counters), and
     changes nothing.
@@ -93,7 +93,7 @@ def probe(
       wattkeeper probe --prometheus http://localhost:9090
       wattkeeper probe --prometheus https://thanos.example --token-file token -o json | jq .findings
       wattkeeper probe --scrape http://node-1:28282/metrics --scrape http://node-1:9400/metrics
-    """
+    """  # noqa: D301 - click reads the backspace itself, as "leave these lines alone".
     if bool(prometheus) == bool(scrape):
         raise click.UsageError("Name either --prometheus URL or --scrape URL (repeatable).")
     try:
