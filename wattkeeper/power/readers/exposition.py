@@ -70,7 +70,7 @@ class Parser:
         malformed: list[str] = []
         count = 0
         known, self._known = self._known, {}
-        for line in text.splitlines():
+        for line in text.split("\n"):
             match = _NAME.match(line)
             name = match.group() if match else ""
             if name:

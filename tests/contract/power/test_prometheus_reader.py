@@ -1,0 +1,190 @@
+import asyncio
+from collections.abc import AsyncGenerator
+from concurrent.futures import wait
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from tests.contract.power import fake_prometheus as fake
+from wattkeeper.api.readings import ServiceKey
+from wattkeeper.power.readers.prometheus_api import Prometheus
+from wattkeeper.power.readers.prometheus_reader import PrometheusReader
+from wattkeeper.power.readers.reader import ReadRequest
+from wattkeeper.power.readers.settings import ReaderSettings
+
+NOW = 1_760_000_000.0
+SERVICE = ServiceKey("ml", "Deployment", "a")
+PROMPT = ReaderSettings(deadline_seconds=0.5)
+
+
+@asynccontextmanager
+async def reading(
+    url: str, settings: ReaderSettings | None = None, token_file: Path | None = None
+) -> AsyncGenerator[PrometheusReader]:
+    reader = PrometheusReader(Prometheus(url, token_file=token_file), settings)
+    try:
+        yield reader
+    finally:
+        await reader.close()
+
+
+def kepler(promql: str, *, age: float = 2.0) -> fake.Rows:
+    """Answers as a Prometheus with one node of Kepler, scraped every 5 s."""
+    names = ("kepler_node_cpu_active_joules_total", "kepler_node_cpu_idle_joules_total")
+    if promql.startswith("count by (__name__)"):
+        return [fake.row({"__name__": name}, "1", NOW) for name in names]
+    if promql.startswith("topk"):
+        return [fake.row({"node_name": "n1", "zone": "package"}, "60", NOW)]
+    if promql.endswith("]"):
+        points = [(NOW - age - 5.0 * at, 100_000.0 - 500.0 * at) for at in reversed(range(4))]
+        labels = {"node_name": "n1", "zone": "package"}
+        return [fake.rows_over_time({"__name__": name, **labels}, points) for name in names]
+    return []
+
+
+async def test_watts_carry_the_time_of_their_sample():
+    async with fake.serving(kepler) as url, reading(url) as reader:
+        found = await reader.read(ReadRequest(), NOW)
+    assert found.node_cpu_watts.keys == ("n1",)
+    assert found.node_cpu_watts.values.tolist() == [200.0]
+    assert found.node_cpu_watts.timestamps.tolist() == [NOW - 2.0]
+    assert found.interval_seconds == 5.0
+    assert found.problems == ()
+
+
+async def test_queries_are_evaluated_at_the_given_time_over_four_intervals():
+    seen: list[web.Request] = []
+    async with fake.serving(kepler, seen) as url, reading(url) as reader:
+        await reader.read(ReadRequest(), NOW)
+    assert {request.query["time"] for request in seen} == {f"{NOW:.3f}"}
+    assert any(request.query["query"].endswith("[20000ms]") for request in seen)
+
+
+async def test_a_source_that_vanishes_is_said_and_looked_for_again():
+    gone = False
+    seen: list[web.Request] = []
+    async with (
+        fake.serving(lambda promql: [] if gone and promql.endswith("]") else kepler(promql), seen) as url,
+        reading(url) as reader,
+    ):
+        await reader.read(ReadRequest(), NOW)
+        gone = True
+        found = await reader.read(ReadRequest(), NOW + 5.0)
+        assert found.node_cpu_watts.keys == ()
+        assert "is gone" in " ".join(found.problems)
+        seen.clear()
+        await reader.read(ReadRequest(), NOW + 10.0)
+    assert any(request.query["query"].startswith("count by (__name__)") for request in seen)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (fake.refusing(503), "503"),
+        (fake.refusing(401), "token"),
+        (fake.page, "login page"),
+        (fake.saying({"status": "success"}), "query failed"),
+        (fake.saying({"status": "success", "data": {"resultType": "streams", "result": []}}), "JSON"),
+        (fake.saying([1, 2]), "JSON"),
+    ],
+)
+async def test_a_failing_source_is_absent_and_said(answer: fake.Answer, said: str):
+    request = ReadRequest(demands=((SERVICE, "sum(up)"),), meters=(("rack", "up"),))
+    async with fake.serving(answer) as url, reading(url) as reader:
+        found = await reader.read(request, NOW)
+    assert found.node_cpu_watts.keys == ()
+    assert found.service_demand.keys == ()
+    assert said in " ".join(found.problems)
+    assert "service ml/a" in " ".join(found.problems)
+    assert "budget rack" in " ".join(found.problems)
+
+
+async def test_nobody_at_all_is_absent_and_said():
+    async with reading("http://127.0.0.1:1") as reader:
+        found = await reader.read(ReadRequest(), NOW)
+    assert "cannot be reached" in " ".join(found.problems)
+
+
+@pytest.mark.parametrize("headers_too", [True, False])
+async def test_a_trickling_socket_is_cut_off_at_the_deadline(headers_too: bool):
+    async with fake.trickling(headers_too) as url, reading(url, PROMPT) as reader:
+        async with asyncio.timeout(5.0):
+            found = await reader.read(ReadRequest(demands=((SERVICE, "up"),)), NOW)
+        assert "no whole answer" in " ".join(found.problems)
+        _, hanging = await asyncio.to_thread(wait, tuple(reader.running), 5.0)
+        assert not hanging
+
+
+async def test_a_prometheus_that_comes_back_is_read_again():
+    broken = True
+    async with (
+        fake.serving(lambda promql: fake.refusing(503)(promql) if broken else kepler(promql)) as url,
+        reading(url) as reader,
+    ):
+        assert (await reader.read(ReadRequest(), NOW)).node_cpu_watts.keys == ()
+        broken = False
+        assert (await reader.read(ReadRequest(), NOW)).node_cpu_watts.keys == ("n1",)
+
+
+async def test_warnings_of_partial_answers_are_said():
+    async with (
+        fake.serving(lambda promql: fake.success(kepler(promql), warnings=["store 3 is down"])) as url,
+        reading(url) as reader,
+    ):
+        found = await reader.read(ReadRequest(), NOW)
+    assert found.node_cpu_watts.keys == ("n1",)
+    assert any("store 3 is down" in one for one in found.problems)
+
+
+async def test_queries_of_policies_and_budgets_are_read_by_name():
+    def answer(promql: str) -> fake.Rows | web.StreamResponse:
+        if promql == "sum(up)":
+            return [fake.row({}, "7", NOW)]
+        if promql == "pdu_watts":
+            return [fake.row({"rack": "1"}, "4000", NOW)]
+        if promql == "timestamp(pdu_watts)":
+            return [fake.row({"rack": "1"}, str(NOW - 42.0), NOW)]
+        if promql == "42":
+            return fake.encoded({"status": "success", "data": {"resultType": "scalar", "result": [NOW, "42"]}})
+        return kepler(promql)
+
+    request = ReadRequest(demands=((SERVICE, "sum(up)"),), meters=(("rack", "pdu_watts"), ("room", "42")))
+    async with fake.serving(answer) as url, reading(url) as reader:
+        found = await reader.read(request, NOW)
+    assert dict(zip(found.service_demand.keys, found.service_demand.values.tolist(), strict=True)) == {SERVICE: 7.0}
+    meters = zip(found.meter_watts.values.tolist(), found.meter_watts.timestamps.tolist(), strict=True)
+    assert dict(zip(found.meter_watts.keys, meters, strict=True)) == {"rack": (4000.0, NOW - 42.0), "room": (42.0, NOW)}
+
+
+@pytest.mark.parametrize("value", ["NaN", "+Inf", "-5"])
+async def test_a_query_that_yields_no_amount_is_absent_and_said(value: str):
+    async with fake.serving(lambda _: [fake.row({}, value, NOW)]) as url, reading(url) as reader:
+        found = await reader.read(ReadRequest(demands=((SERVICE, "sum(up)"),)), NOW)
+    assert found.service_demand.keys == ()
+    assert "service ml/a" in " ".join(found.problems)
+
+
+async def test_many_failing_queries_are_counted():
+    demands = tuple((ServiceKey("ml", "Deployment", f"s{at}"), "sum(up)") for at in range(40))
+    async with fake.serving(kepler) as url, reading(url) as reader:
+        found = await reader.read(ReadRequest(demands=demands), NOW)
+    assert len(found.problems) == 6
+    assert "35 more queries failed" in found.problems[-1]
+
+
+async def test_the_token_is_read_again_for_each_round(tmp_path: Path):
+    token = tmp_path / "token"
+    token.write_text("first\n")
+    seen: list[web.Request] = []
+    async with fake.serving(kepler, seen) as url, reading(url, token_file=token) as reader:
+        await reader.read(ReadRequest(), NOW)
+        assert {request.headers["Authorization"] for request in seen} == {"Bearer first"}
+        seen.clear()
+        token.write_text("second\n")
+        await reader.read(ReadRequest(), NOW)
+        assert {request.headers["Authorization"] for request in seen} == {"Bearer second"}
+        token.unlink()
+        found = await reader.read(ReadRequest(), NOW)
+    assert "token" in " ".join(found.problems)
