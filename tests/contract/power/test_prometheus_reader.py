@@ -79,6 +79,15 @@ async def test_a_source_that_vanishes_is_said_and_looked_for_again():
     assert any(request.query["query"].startswith("count by (__name__)") for request in seen)
 
 
+async def test_when_everything_vanishes_the_interval_stays_so_that_nothing_counts_as_fresh_for_longer():
+    gone = False
+    async with fake.serving(lambda promql: [] if gone else kepler(promql)) as url, reading(url) as reader:
+        await reader.read(ReadRequest(), NOW)
+        gone = True
+        found = [await reader.read(ReadRequest(), NOW + later) for later in (5.0, 10.0, 15.0)]
+    assert {one.interval_seconds for one in found} == {5.0}
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from wattkeeper.power.readers import dcgm, rates
 from wattkeeper.power.readers.errors import ReadError
@@ -67,13 +67,15 @@ class Detected:
         return min(window, _MOST_WINDOW_SECONDS)
 
 
-async def detect(ask: Ask, settings: ReaderSettings, now: float) -> Detected:
+async def detect(ask: Ask, settings: ReaderSettings, now: float, before: Detected) -> Detected:
     """Finds out what there is.
 
     Args:
         ask: asks one query, evaluated now.
         settings: zones.
         now: Unix seconds.
+        before: what there was. Its intervals stay where none can be measured: were the usual one taken once every
+            source has vanished, readings would count as fresh for longer.
 
     Raises:
         ReadError: Prometheus does not say which metrics it has.
@@ -96,6 +98,8 @@ async def detect(ask: Ask, settings: ReaderSettings, now: float) -> Detected:
         if marker == dcgm.ENERGY:
             steps = rates.step_seconds(points)
             collect_seconds = steps if steps > rates.STEPPING * spacing else math.nan
+    if not intervals:
+        return replace(before, present=present, at=now)
     return Detected(present=present, intervals=intervals, collect_seconds=collect_seconds, at=now)
 
 

@@ -108,7 +108,7 @@ class PrometheusReader:
         try:
             if self._detection_due(now):
                 self.detected = await detect(
-                    lambda promql: self._ask(promql, taken, deadline, now), self._settings, now
+                    lambda promql: self._ask(promql, taken, deadline, now), self._settings, now, self.detected
                 )
         except ReadError as error:
             taken.said.append(f"Prometheus: {error}.")
