@@ -15,11 +15,14 @@ from tests.cluster.loop import GROUP, Loop, scaled_object
 PLENTY = 1_000_000.0
 
 
-async def capped(loop: Loop, *, demand: float, cap: int, replicas: int = 4) -> str:
-    """Brings a service up under a budget that carries `cap` replicas, and returns the budget."""
+async def capped(loop: Loop, *, demand: float, cap: int) -> str:
+    """Brings a service up under a budget that carries `cap` replicas, and returns the budget.
+
+    It starts with the replicas that it will have: watts of a larger grant would stay reserved for a while.
+    """
     await loop.nodes(3)
     budget = await loop.budget("all", PLENTY)
-    await loop.service("chat", replicas=replicas, demand=min(demand, cap))
+    await loop.service("chat", replicas=min(int(demand), cap), demand=min(demand, cap))
     await loop.wait_grant("chat", min(int(demand), cap))
     await loop.wait_running("chat", min(int(demand), cap))
     await loop.set_limit(budget, await loop.limit_for(budget, "chat", cap))
@@ -191,7 +194,7 @@ async def test_an_uncapped_workload_takes_from_the_capped_and_not_from_the_budge
 async def test_a_shadow_mode_changes_nothing_and_shows_what_it_would_have_done(loop: Loop) -> None:
     await loop.nodes(3)
     budget = await loop.budget("all", PLENTY)
-    await loop.service("chat", replicas=4, demand=8, mode="Off")
+    await loop.service("chat", replicas=8, demand=8, mode="Off")
     await loop.wait_running("chat", 8)
     await loop.set_limit(budget, await loop.limit_for(budget, "chat", 3))
     await loop.wait_grant("chat", 3)
