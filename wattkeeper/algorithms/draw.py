@@ -34,9 +34,20 @@ class Draw:
         added = np.maximum(after - active, 0.0) - np.maximum(before - active, 0.0)
         return kept[:, None] * self.each[rows] + added[:, None] * self.further[rows]
 
+    def total_gains(self, rows: Ints, before: Ints, after: Ints) -> Floats:
+        """Returns float64[D], the sum of `gains` over `rows`, without a matrix of them."""
+        active = self.active[rows]
+        kept = np.minimum(after, active) - np.minimum(before, active)
+        added = np.maximum(after - active, 0.0) - np.maximum(before - active, 0.0)
+        fewer, more = np.flatnonzero(kept), np.flatnonzero(added)
+        return kept[fewer] @ self.each[rows[fewer]] + added[more] @ self.further[rows[more]]
+
     def next_replica(self, rows: Ints, replicas: Ints) -> Floats:
         """Returns float64[len(rows), D], what the replica after `replicas` draws."""
-        return np.where((replicas < self.active[rows])[:, None], self.each[rows], self.further[rows])
+        watts = self.further[rows]
+        runs = np.flatnonzero(replicas < self.active[rows])
+        watts[runs] = self.each[rows[runs]]
+        return watts
 
 
 def worst_case(snapshot: Snapshot) -> Draw:
@@ -54,5 +65,6 @@ def expected(snapshot: Snapshot, worst: Draw) -> Draw:
     """
     fleet = float(worst.active @ snapshot.unit_watts.max(axis=1, initial=0.0))
     share = snapshot.active_watts.sum(axis=0) / fleet if fleet > 0.0 else np.ones(len(snapshot.domains))
-    further = np.maximum(worst.each, snapshot.unit_watts * np.minimum(share, 1.0))
+    further = snapshot.unit_watts * np.minimum(share, 1.0)
+    np.maximum(further, worst.each, out=further)
     return Draw(active=worst.active, each=worst.each, further=further)

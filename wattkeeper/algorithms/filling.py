@@ -10,12 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wattkeeper.algorithms.bottleneck import LEVEL_TOLERANCE, STEPS, WATT_TOLERANCE, Rise, first_stop
 from wattkeeper.algorithms.draw import Draw
 from wattkeeper.api.readings import Bools, Floats, Ints
-
-_LEVEL_TOLERANCE = 1e-9
-_WATT_TOLERANCE = 1e-7
-_STEPS = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,29 +71,17 @@ def fill(draw: Draw, rows: Ints, lower: Ints, upper: Ints, room_watts: Floats) -
         upper: int64[R], at least lower.
         room_watts: float64[D], what the domains have left while everyone is at `lower`; may be negative.
     """
-    gains = draw.gains(rows, lower, upper)
-    binding = np.flatnonzero(gains.sum(axis=0) > room_watts)
-    row, place = np.nonzero(gains[:, binding] > 0.0)
-    column = binding[place]
     levels = np.ones(len(rows))
     room = room_watts.copy()
-    pairs = _Pairs(
-        row=row,
-        column=column,
-        lower=lower[row].astype(np.float64),
-        upper=upper[row].astype(np.float64),
-        active=draw.active[rows[row]],
-        each=draw.each[rows[row], column],
-        further=draw.further[rows[row], column],
-        total=gains[row, column],
-    )
+    left = _stop_first(draw, rows, lower, upper, room, levels)
+    pairs = _pairs(draw, rows, lower, upper, room, left)
     while len(pairs.row):
         full_at = _levels(pairs, room)
         lowest = np.ones(len(rows))
         np.minimum.at(lowest, pairs.row, full_at[pairs.column])
         # A domain is settled once none of its services is stopped earlier elsewhere. Of all domains that one with the
         # lowest level always is, so every round settles something, and far apart ones settle at once.
-        waits = lowest[pairs.row] < full_at[pairs.column] - _LEVEL_TOLERANCE
+        waits = lowest[pairs.row] < full_at[pairs.column] - LEVEL_TOLERANCE
         settled = np.bincount(pairs.column[waits], minlength=len(room)) == 0
         stopped = np.zeros(len(rows), dtype=np.bool_)
         stopped[pairs.row[settled[pairs.column]]] = True
@@ -109,6 +94,47 @@ def fill(draw: Draw, rows: Ints, lower: Ints, upper: Ints, room_watts: Floats) -
         short = np.bincount(pairs.column, weights=pairs.total, minlength=len(room)) > room
         pairs = pairs.only(short[pairs.column])
     return np.clip(levels * upper, lower, upper)
+
+
+def _stop_first(draw: Draw, rows: Ints, lower: Ints, upper: Ints, room: Floats, levels: Floats) -> Ints:
+    """Stops services in domains without any room, then those of the first bottleneck; takes off what they draw.
+
+    The rounds over pairs of a service and a domain would find the same. But most pairs belong to the services that may
+    run anywhere, and those stop at the first bottleneck already: that leaves few pairs to the rounds.
+
+    Writes to `room` (float64[D]) and, for those that it stops, to `levels` (float64[R]). Returns the places in `rows`
+    of services that may still be stopped elsewhere.
+    """
+    left = np.arange(len(rows))
+    level = 0.0
+    while level == 0.0 and len(left):
+        rise = Rise.of(draw, rows[left], lower[left], upper[left])
+        stop = first_stop(rise, room)
+        if stop is None:
+            return left[:0]
+        level, stopped = stop
+        levels[left[stopped]] = level
+        room -= rise.only(stopped).draw(level)[0]
+        left = left[~stopped]
+    return left
+
+
+def _pairs(draw: Draw, rows: Ints, lower: Ints, upper: Ints, room: Floats, left: Ints) -> _Pairs:
+    """Returns the pairs of the services at the places `left` and the domains that are too small for all of them."""
+    gains = draw.gains(rows[left], lower[left], upper[left])
+    short = np.flatnonzero(gains.sum(axis=0) > room)
+    place, at = np.nonzero(gains[:, short] > 0.0)
+    row, column = left[place], short[at]
+    return _Pairs(
+        row=row,
+        column=column,
+        lower=lower[row].astype(np.float64),
+        upper=upper[row].astype(np.float64),
+        active=draw.active[rows[row]],
+        each=draw.each[rows[row], column],
+        further=draw.further[rows[row], column],
+        total=gains[place, column],
+    )
 
 
 def _levels(pairs: _Pairs, room: Floats) -> Floats:
@@ -124,16 +150,16 @@ def _levels(pairs: _Pairs, room: Floats) -> Floats:
     open_ &= room > 0.0
     guess = high
     some = pairs
-    for _ in range(_STEPS):
+    for _ in range(STEPS):
         matter = open_[some.column]
         if 2 * np.count_nonzero(matter) < len(matter):
             some = some.only(matter)
         watts, slopes = some.draw(guess[some.column])
         excess = np.bincount(some.column, weights=watts, minlength=count) - room
         slope = np.bincount(some.column, weights=slopes, minlength=count)
-        low = np.where(open_ & (excess <= _WATT_TOLERANCE), guess, low)
-        high = np.where(open_ & (excess > _WATT_TOLERANCE), guess, high)
-        open_ &= (np.abs(excess) > _WATT_TOLERANCE) & (high - low > _LEVEL_TOLERANCE / 16)
+        low = np.where(open_ & (excess <= WATT_TOLERANCE), guess, low)
+        high = np.where(open_ & (excess > WATT_TOLERANCE), guess, high)
+        open_ &= (np.abs(excess) > WATT_TOLERANCE) & (high - low > LEVEL_TOLERANCE / 16)
         if not open_.any():
             break
         newton = guess - np.divide(excess, slope, out=np.zeros(count), where=slope > 0.0)

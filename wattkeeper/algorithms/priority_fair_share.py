@@ -74,7 +74,7 @@ def _due(snapshot: Snapshot, draw: Draw, classes: list[Ints], lowest: Ints, stan
     def next_raise(short: Ints) -> tuple[Floats, Floats, Floats]:
         """Returns the largest replica that anybody is short of, what all raises hold already, and what that lacks."""
         unit = np.maximum(largest, snapshot.unit_watts[short].max(axis=0, initial=0.0))
-        raises = held + mean.gains(short, standing[short], sharing.grants[short]).sum(axis=0)
+        raises = held + mean.total_gains(short, standing[short], sharing.grants[short])
         return unit, raises, np.maximum(unit - raises, 0.0)
 
     for rows in classes:

@@ -39,7 +39,7 @@ class Sharing:
         before = self.grants[rows]
         shares = fill(self._draw, rows, before, target[rows], self.room_watts)
         whole = np.maximum(np.floor(shares + ROUNDING_WATTS).astype(np.int64), before)
-        self.room_watts -= self._draw.gains(rows, before, whole).sum(axis=0)
+        self.room_watts -= self._draw.total_gains(rows, before, whole)
         self.grants[rows] = whole
         while len(rows):
             below = self.grants[rows] < target[rows]
@@ -51,7 +51,7 @@ class Sharing:
         """Gives one more replica to every service where it still fits; returns their places in `rows`."""
         watts = self._draw.next_replica(rows, self.grants[rows])
         room = self.room_watts + ROUNDING_WATTS
-        fits = np.flatnonzero(np.all((watts <= room) | (watts <= 0.0), axis=1))
+        fits = np.flatnonzero(np.all(watts <= np.maximum(room, 0.0), axis=1))
         rows, shares, watts = rows[fits], shares[fits], watts[fits]
         # Where all of them fit together the order does not matter, so only the others are gone through one by one.
         tight = np.flatnonzero(watts.sum(axis=0) > room)

@@ -71,3 +71,17 @@ def test_nobody_and_nothing_to_share_is_an_empty_share() -> None:
     draw, *_ = case(0)
     none = np.empty(0, dtype=np.int64)
     assert fill(draw, none, none, none, np.zeros(len(draw.each.T))).shape == (0,)
+
+
+def test_a_domain_without_room_stops_only_the_services_that_draw_there() -> None:
+    # The third domain is over its limit already, but nobody who shares draws there.
+    each = np.array([[100.0, 0.0, 0.0], [100.0, 100.0, 0.0], [0.0, 100.0, 0.0]])
+    draw = Draw(active=np.zeros(3), each=each, further=each)
+    room = np.array([-50.0, 600.0, -900.0])
+    shares = fill(draw, np.arange(3), np.array([1, 1, 0]), np.array([4, 4, 8]), room)
+    assert shares.tolist() == pytest.approx([1.0, 1.0, 6.0])
+
+
+def test_sums_of_gains_are_those_of_the_matrix() -> None:
+    draw, rows, lower, upper, _ = case(7)
+    assert draw.total_gains(rows, lower, upper) == pytest.approx(draw.gains(rows, lower, upper).sum(axis=0))
