@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wattkeeper.api.readings import Floats, Ints, NodeRows, PodPhase, Readings
+from wattkeeper.api.readings import Floats, Ints, NodeRows, PodPhase, Readings, Rung
 from wattkeeper.power.catalogue import UNKNOWN_GPU, kind_priors
 from wattkeeper.power.charges import Charges
 from wattkeeper.power.checkpoint import VERSION, ModelState, decode, encode
@@ -73,7 +73,11 @@ class PowerModel:
         self._pods.hold(view.pods, upper)
         domains = Domains.of(readings.nodes.domains, len(readings.budgets.names))
         expected = domains.sums(expected_nodes, readings.budgets.meter)
-        rung = domain_rung(view.nodes.rung, readings.nodes.domains, domains.count)
+        # A domain's own meter may go on while its nodes fall silent: what is expected then is no measure of it.
+        watts, gpus = view.nodes.watts, view.nodes.gpus > 0.0
+        silent = np.isnan(watts[:, 0]) | (gpus & np.isnan(watts[:, 1]))
+        blind = np.where(silent, np.maximum(view.nodes.rung, Rung.FROZEN), view.nodes.rung)
+        rung = domain_rung(blind, readings.nodes.domains, domains.count)
         self._residuals.learn(readings.budgets, charges.meter_watts, expected, rung, now)
         charges = replace(charges, residual_watts=self._residuals.watts(readings.budgets, now))
         self._observed = (readings, now, charges)

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from typing import Any, cast
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.power.rows import NOW, budget_rows, floats, node_rows, pod_rows, readings, service_rows
@@ -141,6 +141,7 @@ def test_values_that_mean_nothing_never_spread(seed: int, value: float, ticks: i
 
 @settings(max_examples=100, deadline=None)
 @given(seed=seeds, gone=st.lists(st.booleans(), min_size=NODES, max_size=NODES), ticks=st.integers(1, 70))
+@example(seed=1836503, gone=[True] * NODES, ticks=1)
 def test_readings_that_stop_lower_no_charge(seed: int, gone: list[bool], ticks: int) -> None:
     seen = cluster(seed)
     model, now = taught(seen, seed)
