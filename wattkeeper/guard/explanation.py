@@ -73,9 +73,14 @@ def bindings(snapshot: Snapshot, outcome: Outcome, why: Ints) -> tuple[Ints, Flo
     share = np.divide(kept, active, out=np.zeros(len(rows)), where=active > 0)
     added = (np.maximum(wanted - active, 0) - np.maximum(grants - active, 0)).astype(np.float64)
     raised = np.maximum(wanted - np.maximum(snapshot.committed[rows], grants), 0).astype(np.float64)
-    planned = share[:, None] * snapshot.active_watts[rows] + added[:, None] * unit + outcome.planned_watts
-    guarded = raised[:, None] * unit + np.where(raised[:, None] > 0, outcome.guarded_watts, -np.inf)
-    lack = np.where(outcome.touching[rows], np.maximum(planned, guarded) - snapshot.limit_watts, -np.inf)
+    planned = share[:, None] * snapshot.active_watts[rows]
+    planned += added[:, None] * unit
+    planned += outcome.planned_watts
+    lack = planned
+    more = np.flatnonzero(raised)
+    lack[more] = np.maximum(planned[more], raised[more, None] * unit[more] + outcome.guarded_watts)
+    lack -= snapshot.limit_watts
+    lack[~outcome.touching[rows]] = -np.inf
     binding[rows] = np.argmax(lack, axis=1)
     missing[rows] = np.maximum(lack.max(axis=1), 0.0)
     return binding, missing

@@ -74,23 +74,32 @@ def enforced_snapshot(everyone: Snapshot, enforced: Bools) -> Snapshot:
     Their watts move into base_watts: pods, drains, and replicas that their spec asks for. Their rows stay, so that row
     numbers agree, with nothing to decide.
     """
-    still = ~enforced
-    missing = np.maximum(everyone.committed - everyone.active, 0).astype(np.float64)
-    theirs: Floats = everyone.active_watts + everyone.draining_watts + missing[:, np.newaxis] * everyone.unit_watts
-    keep = enforced[:, np.newaxis]
+    still = np.flatnonzero(~enforced)
+    if not len(still):
+        return everyone
+    missing = np.maximum(everyone.committed[still] - everyone.active[still], 0).astype(np.float64)
+    theirs: Floats = everyone.active_watts[still] + everyone.draining_watts[still]
+    theirs += missing[:, np.newaxis] * everyone.unit_watts[still]
     snapshot = replace(
         everyone,
-        base_watts=everyone.base_watts + theirs[still].sum(axis=0),
-        floor=np.where(still, everyone.committed, everyone.floor),
-        ceiling=np.where(still, everyone.committed, everyone.ceiling),
-        demand=np.where(still, everyone.committed, everyone.demand),
-        wanted=np.where(still, everyone.committed, everyone.wanted),
-        active=np.where(still, everyone.committed, everyone.active),
-        unit_watts=everyone.unit_watts * keep,
-        active_watts=everyone.active_watts * keep,
-        draining_watts=everyone.draining_watts * keep,
+        base_watts=everyone.base_watts + theirs.sum(axis=0),
+        floor=np.where(enforced, everyone.floor, everyone.committed),
+        ceiling=np.where(enforced, everyone.ceiling, everyone.committed),
+        demand=np.where(enforced, everyone.demand, everyone.committed),
+        wanted=np.where(enforced, everyone.wanted, everyone.committed),
+        active=np.where(enforced, everyone.active, everyone.committed),
+        unit_watts=_without(everyone.unit_watts, still),
+        active_watts=_without(everyone.active_watts, still),
+        draining_watts=_without(everyone.draining_watts, still),
     )
     return read_only(snapshot)
+
+
+def _without(watts: Floats, still: Ints) -> Floats:
+    """Returns float64[S, D] with nothing in the rows of `still`."""
+    left = watts.copy()
+    left[still] = 0.0
+    return left
 
 
 def read_only(snapshot: Snapshot) -> Snapshot:

@@ -21,23 +21,24 @@ def find_violations(readings: Readings, charges: Charges, over_watts: Floats, gr
     if not (over_watts > 0).any():
         return ()
     pods, meter = readings.pods, readings.budgets.meter
-    missing = over_watts.copy()
     rows, domains = _members(readings, np.flatnonzero((pods.service >= 0) & (pods.phase == PodPhase.TERMINATING)))
     draining = charges.pod_upper_watts[meter[domains], rows]
-    missing -= np.bincount(domains, weights=draining, minlength=len(missing))
+    missing: list[float] = (over_watts - np.bincount(domains, weights=draining, minlength=len(meter))).tolist()
 
     rows = _in_turn(readings, charges, grants)
     # Pods on nodes with the same domains come in the same order everywhere: after so many of them, none is named.
     rows = rows[np.sort(_first_of_each(_places(readings.nodes.domains)[pods.node[rows]]))]
     rows, domains = _members(readings, rows)
     first = _first_of_each(domains)
-    rows, domains = rows[first], domains[first]
-    watts = charges.pod_upper_watts[meter[domains], rows]
+    # Lists, because a loop over arrays takes several times as long.
+    chosen: list[int] = rows[first].tolist()
+    where: list[int] = domains[first].tolist()
+    drawn: list[float] = charges.pod_upper_watts[meter[domains[first]], rows[first]].tolist()
     found: list[PodViolation] = []
-    for row, domain, drawn in zip(rows, domains, watts, strict=True):
+    for pod, domain, watts in zip(chosen, where, drawn, strict=True):
         if missing[domain] > 0:
-            missing[domain] -= drawn
-            found.append(PodViolation(pod=pods.keys[int(row)], domain=int(domain), watts=float(drawn)))
+            missing[domain] -= watts
+            found.append(PodViolation(pod=pods.keys[pod], domain=domain, watts=watts))
     return tuple(found)
 
 
