@@ -189,7 +189,7 @@ KINDS: Final[tuple[Kind, ...]] = (
             ),
             *_selector_rules("spec.selector"),
         ),
-        map_lists={"status.conditions": "type"},
+        map_lists={"spec.requests.containers": "name", "status.conditions": "type"},
     ),
     Kind(
         struct=PowerRecommendation,
@@ -215,7 +215,7 @@ KINDS: Final[tuple[Kind, ...]] = (
                 message="scaleTargetRef cannot change: delete this recommendation; the leader writes one per target",
             ),
         ),
-        map_lists={"status.conditions": "type"},
+        map_lists={"status.waitingPods": "name", "status.conditions": "type"},
     ),
 )
 
@@ -320,7 +320,7 @@ def _structural(node: Schema, known: Mapping[str, Schema], *, defaults: bool) ->
     if "exclusiveMinimum" in made:  # JSON schema gives the bound itself, OpenAPI 3.0 a bound and a flag.
         made |= {"minimum": made["exclusiveMinimum"], "exclusiveMinimum": True}
     if defaults and node.get("default") not in (None, "", [], (), {}):
-        made["default"] = node["default"]
+        made["default"] = list(node["default"]) if isinstance(node["default"], tuple) else node["default"]
     match made["type"]:
         case "object" if "properties" in node:
             made["properties"] = {

@@ -39,6 +39,60 @@ class Demand(Wire, frozen=True, kw_only=True):
     ] = 300
 
 
+ControlledResource = Literal["cpu", "memory"]
+_QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
+
+
+class ResourceBound(Wire, frozen=True, kw_only=True):
+    """Quantities of CPU and memory; an absent one is no bound."""
+
+    cpu: Annotated[str, Meta(max_length=32, pattern=_QUANTITY, description="CPU, such as 500m or 2.")] | None = None
+    memory: Annotated[str, Meta(max_length=32, pattern=_QUANTITY, description="Memory, such as 4Gi.")] | None = None
+
+
+class ContainerRequests(Wire, frozen=True, kw_only=True):
+    """Bounds on what may be set on one container."""
+
+    name: Annotated[
+        str, Meta(min_length=1, max_length=63, description="A container, or * for every container not named.")
+    ]
+    mode: Annotated[
+        Literal["Auto", "Off"], Meta(description="Auto: requests follow usage. Off: the container is left alone.")
+    ] = "Auto"
+    min_allowed: Annotated[ResourceBound, Meta(description="Never less than this.")] = ResourceBound()
+    max_allowed: Annotated[ResourceBound, Meta(description="Never more than this.")] = ResourceBound()
+
+
+class Requests(Wire, frozen=True, kw_only=True):
+    """What the admission plugin may set on new pods (modes Initial and Scale)."""
+
+    controlled_resources: Annotated[
+        tuple[ControlledResource, ...], Meta(max_length=2, description="Resources that are set; others are left alone.")
+    ] = ("cpu", "memory")
+    limits: Annotated[
+        Literal["Keep", "Scale"],
+        Meta(description="Keep: limits stay as they are. Scale: a limit keeps its proportion to the request."),
+    ] = "Keep"
+    containers: Annotated[tuple[ContainerRequests, ...], Meta(max_length=32, description="Bounds per container.")] = ()
+
+
+class Gate(Wire, frozen=True, kw_only=True):
+    """How new pods wait for watts (mode Scale)."""
+
+    deadline_seconds: Annotated[
+        int, Meta(ge=1, le=86_400, description="A pod that waits for longer raises an alert. It goes on waiting.")
+    ] = 600
+
+
+class Alerts(Wire, frozen=True, kw_only=True):
+    """Who is told."""
+
+    sinks: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=63)], ...],
+        Meta(max_length=16, description="Names of sinks that the installation knows. Empty: all of them."),
+    ] = ()
+
+
 class PowerCappingPolicySpec(Wire, frozen=True, kw_only=True):
     """Which services of the namespace are capped, and how."""
 
@@ -64,6 +118,9 @@ class PowerCappingPolicySpec(Wire, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    requests: Requests | None = None
+    gate: Gate | None = None
+    alerts: Alerts | None = None
 
 
 class PowerCappingPolicyStatus(Wire, frozen=True, kw_only=True):

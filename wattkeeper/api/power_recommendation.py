@@ -26,6 +26,15 @@ class Amount(Wire, frozen=True, kw_only=True):
     watts: Annotated[float, Meta(description="What they may draw at their upper bound.")] = 0.0
 
 
+class WaitingPod(Wire, frozen=True, kw_only=True):
+    """A pod that waits at the power gate."""
+
+    name: Annotated[str, Meta(description="The pod's name.")]
+    since: Annotated[str, Meta(description="When it was created.")]
+    budget: Annotated[str, Meta(description="The budget that binds; absent while the grant itself is lower.")] = ""
+    missing_watts: Annotated[float, Meta(description="What that budget lacks, in watts.")] = 0.0
+
+
 class PowerRecommendationSpec(Wire, frozen=True, kw_only=True):
     """Which service this is about."""
 
@@ -46,6 +55,13 @@ class PowerRecommendationStatus(Wire, frozen=True, kw_only=True):
     reason: Annotated[str, Meta(description="Why the target is what it is, in one word.")] = ""
     message: Annotated[str, Meta(description="Why, for people.")] = ""
     binding_budget: Annotated[str, Meta(description="The budget that holds the service below its demand.")] = ""
+    replica_watts: Annotated[float, Meta(description="What one replica may draw, at its upper bound.")] = 0.0
+    waiting_pods: Annotated[
+        tuple[WaitingPod, ...], Meta(description="Pods at the power gate, the longest waiting first; at most ten.")
+    ] = ()
+    slipped_pods: Annotated[
+        int, Meta(description="Pods that started without passing the admission plugin. Their watts are charged.")
+    ] = 0
     conditions: tuple[Condition, ...] = ()
 
 
