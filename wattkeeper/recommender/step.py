@@ -24,7 +24,7 @@ from wattkeeper.power.ladder import domain_rung
 from wattkeeper.power.model import PowerModel
 from wattkeeper.recommender.demand import DemandWindow, whole_demand
 from wattkeeper.recommender.errors import StateUnreadableError
-from wattkeeper.recommender.grants import GrantLog
+from wattkeeper.recommender.grants import GrantLog, told
 from wattkeeper.recommender.picture import Picture, enforced_snapshot, enforcing, shadow_snapshot
 from wattkeeper.recommender.result import BudgetResults, ServiceResults, StepResult
 from wattkeeper.recommender.settings import RecommenderSettings
@@ -102,7 +102,9 @@ class Recommender:
         if not enforced.all():
             advice = self._decide(everyone, warm=warm, known=known, problems=[])
             plan = with_advice(plan, advice, enforced)
-        self._remember(readings, charges, plan, enforced, now)
+        # Until something is decided nobody is told anything new: what was granted last stays in force.
+        in_force = plan.grants if warm else np.where(picture.previous >= 0, picture.previous, plan.grants)
+        self._remember(readings, charges, plan, in_force, enforced, now)
         return self._result(readings, charges, sums, picture, known, rung, plan, warm=warm, now=now, problems=problems)
 
     def _picture(self, readings: Readings, sums: Sums, rung: Ints, now: float) -> tuple[Picture, Bools]:
@@ -111,7 +113,8 @@ class Recommender:
         outstanding = self._grants.outstanding(
             services.keys, running=sums.active + sums.pending, spec_replicas=services.spec_replicas, now=now
         )
-        committed = np.maximum(exists, outstanding.highest)
+        promised = told(services.keys, readings.published, enforcing(readings))
+        committed = np.maximum.reduce([exists, outstanding.highest, promised])
         raw = self._fresh_demand(readings)
         self._seed_demand(readings, now)
         stabilised = self._demand.stabilised(services.keys, raw, services.stabilization_seconds, now)
@@ -168,11 +171,13 @@ class Recommender:
                 problems.append(f"{name} failed with {type(error).__name__}: {error}")
         return hold(snapshot, warm=warm, demand_known=known)
 
-    def _remember(self, readings: Readings, charges: Charges, plan: GuardedPlan, enforced: Bools, now: float) -> None:
+    def _remember(
+        self, readings: Readings, charges: Charges, plan: GuardedPlan, grants: Ints, enforced: Bools, now: float
+    ) -> None:
         budgets = readings.budgets
         keys = tuple(key for key, obeyed in zip(readings.services.keys, enforced, strict=True) if obeyed)
         if readings.synced:
-            self._grants.record(keys, plan.grants[enforced], now)
+            self._grants.record(keys, grants[enforced], now)
         self._guarded.append(budgets.names, plan.guarded_watts)
         self._meter.append(budgets.names, charges.meter_watts)
         over = {name for name, watts in zip(budgets.names, plan.over_watts, strict=True) if watts > 0}

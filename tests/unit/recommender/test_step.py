@@ -8,7 +8,7 @@ import pytest
 from tests.unit.power.rows import NOW, budget_rows, floats, ints, node_rows, pod_rows, readings, service_rows
 from wattkeeper.algorithms.priority_fair_share import PriorityFairShare
 from wattkeeper.api.plan import Plan
-from wattkeeper.api.readings import Mode, PodPhase, Published, Readings
+from wattkeeper.api.readings import Mode, PodPhase, Published, Readings, ServiceKey
 from wattkeeper.api.snapshot import Snapshot
 from wattkeeper.guard.guarded_plan import GrantReason
 from wattkeeper.recommender.errors import StateUnreadableError
@@ -31,6 +31,7 @@ class World:
         self.limit_watts = limit_watts
         self.age_seconds = 3.0
         self.draining = 0
+        self.published: dict[ServiceKey, Published] = {}
         self.now = NOW
         self.recommender = Recommender(SETTINGS, PriorityFairShare())
 
@@ -58,7 +59,13 @@ class World:
             spec_replicas=ints(self.spec, count),
         )
         nodes = node_rows(3, cpu_age_seconds=floats(self.age_seconds, 3), gpu_age_seconds=floats(self.age_seconds, 3))
-        return readings(nodes, pods, services, budget_rows(limit_watts=floats(self.limit_watts, 1)))
+        budgets = budget_rows(limit_watts=floats(self.limit_watts, 1))
+        return replace(readings(nodes, pods, services, budgets), published=self.published)
+
+    def publish(self, *grants: int) -> None:
+        """Publishes what was granted to the first services, so that autoscalers are told it from now on."""
+        keys = self.readings().services.keys
+        self.published = {key: Published(grant=grant, demand=-1) for key, grant in zip(keys, grants, strict=False)}
 
     def tick(self, count: int = 1, *, obey: bool = True) -> StepResult:
         """Decides `count` times; where the autoscaler obeys, every replica follows at once."""
@@ -240,6 +247,24 @@ def test_a_new_leader_goes_on_where_the_last_one_was() -> None:
         for tick in range(6)
     ]
     assert grants == [[6]] * 6
+
+
+def test_a_new_leader_without_demand_holds_what_was_granted_last_and_not_what_has_not_followed_yet() -> None:
+    world = settled(20)
+    world.recommender = Recommender(SETTINGS, PriorityFairShare())
+    world.publish(12)
+    world.demand = [float("nan")]
+    assert world.tick(5, obey=False).plan.grants.tolist() == [12]
+
+
+def test_watts_of_a_higher_grant_stay_reserved_while_the_lower_one_cannot_be_published() -> None:
+    world = settled(10, 1)
+    world.limit_for(11)
+    world.publish(10, 1)
+    world.demand = [2, 9]
+    assert world.tick(10).plan.grants[1] <= 2
+    world.publish(2, 2)
+    assert world.tick(2).plan.grants.tolist() == [2, 9]
 
 
 class Broken:
