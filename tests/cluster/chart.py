@@ -14,7 +14,8 @@ from typing import cast
 import yaml
 
 from tests.cluster.controlplane.api import Object
-from tests.cluster.controlplane.build import build_all, require_go
+from tests.cluster.controlplane.build import build, require_go
+from tests.cluster.controlplane.suites import CONTROL_PLANE
 
 CHART = Path(__file__).resolve().parents[2] / "manifests" / "chart"
 HELM_SECONDS = 60
@@ -54,7 +55,7 @@ def helm(*arguments: str, kubeconfig: Path = Path("/dev/null")) -> str:
         ChartError: it failed.
         MissingToolError: Go is not installed, so there is no Helm.
     """
-    program = build_all(go=require_go()).programs["helm"]
+    program = build(CONTROL_PLANE, go=require_go()).programs["helm"]
     with TemporaryDirectory() as home:
         environment = os.environ | {"HOME": home, "HELM_CACHE_HOME": home, "HELM_CONFIG_HOME": home}
         environment |= {"HELM_DATA_HOME": home, "KUBECONFIG": str(kubeconfig)}

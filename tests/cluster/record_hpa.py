@@ -27,11 +27,12 @@ from typing_extensions import override
 
 from tests.cluster.controlplane.api import Api, Object
 from tests.cluster.controlplane.bench import Bench
-from tests.cluster.controlplane.build import KEDA_VERSION, KUBERNETES_VERSION, build_all, require_go
+from tests.cluster.controlplane.build import build, require_go
 from tests.cluster.controlplane.errors import ControlPlaneError
 from tests.cluster.controlplane.exporter_client import ExporterClient
 from tests.cluster.controlplane.kubernetes import HPA_SYNC_SECONDS
 from tests.cluster.controlplane.plane import Plane, Tools
+from tests.cluster.controlplane.suites import CONTROL_PLANE, KEDA_VERSION, KUBERNETES_VERSION
 from tests.cluster.hpa_scenarios import SCENARIOS, Change, Scenario
 from wattkeeper.rpc.externalscaler_pb2 import (
     GetMetricSpecResponse,
@@ -266,7 +267,7 @@ def main(arguments: Sequence[str]) -> int:
     """Records into the file named, or the one that the simulator's tests read."""
     target = Path(arguments[0]) if arguments else RECORDING
     try:
-        tools = Tools(built=build_all(go=require_go()), prometheus=None)
+        tools = Tools(built=build(CONTROL_PLANE, go=require_go()), prometheus=None)
         with tempfile.TemporaryDirectory(prefix="record-hpa-") as folder:
             recordings = asyncio.run(run(tools, Path(folder)))
     except ControlPlaneError as error:

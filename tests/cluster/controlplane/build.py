@@ -1,7 +1,7 @@
-"""Builds the control plane's programs from Go modules into a cache outside the checkout, and fetches Prometheus.
+"""Builds the control plane's programs from Go modules into a cache outside the checkout, and fetches Debian's.
 
-The cache is keyed by everything that decides a binary: the module's go.mod and go.sum, the Go version, and the flags
-below. A second call with the same key does nothing and needs no network; a lock keeps two sessions from building
+The cache is keyed by everything that decides a binary: the module's go.mod and go.sum, the Go version, and the linker's
+flags. A second call with the same key does nothing and needs no network; a lock keeps two sessions from building
 the same thing twice.
 
 Run as a program it prepares everything and prints each path:
@@ -26,48 +26,17 @@ from pathlib import Path
 
 from tests.cluster.controlplane.debian import fetch_file
 from tests.cluster.controlplane.errors import BuildError, MissingToolError
+from tests.cluster.controlplane.suites import CONTROL_PLANE, KSERVE, LEADER_WORKER_SETS, Folder, Program, Suite
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
-KUBERNETES_VERSION = "v1.36.4"
-KEDA_MODULE = "github.com/kedacore/keda/v2"
-KEDA_VERSION = "v2.21.0"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Program:
-    """One program: the module folder under tools/ that pins it, its package, and linker flags."""
-
-    name: str
-    module: str
-    package: str
-    ldflags: str = "-s -w"
-
-
-_KUBERNETES_LDFLAGS = (
-    # Without a version stamped in, the server calls itself v0.0.0 and clients complain.
-    f"-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}"
-    " -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36"
-)
-
-PROGRAMS: tuple[Program, ...] = (
-    Program(name="etcd", module="etcd", package="go.etcd.io/etcd/server/v3"),
-    Program(name="kwok", module="kwok", package="sigs.k8s.io/kwok/cmd/kwok"),
-    *(
-        Program(name=name, module="kubernetes", package=f"k8s.io/kubernetes/cmd/{name}", ldflags=_KUBERNETES_LDFLAGS)
-        for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
-    ),
-    Program(name="keda-operator", module="keda", package=f"{KEDA_MODULE}/cmd/operator"),
-    Program(name="keda-adapter", module="keda", package=f"{KEDA_MODULE}/cmd/adapter"),
-    Program(name="helm", module="helm", package="helm.sh/helm/v4/cmd/helm"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """Paths of the programs by name, and of the folder with KEDA's custom resource definitions."""
+    """Paths of a suite's programs, and of the folders copied from its modules, by name."""
 
     programs: dict[str, Path]
-    keda_definitions: Path
+    folders: dict[str, Path]
 
 
 def cache_root() -> Path:
@@ -93,15 +62,15 @@ def require_go() -> str:
     return go
 
 
-def build_all(*, go: str) -> Built:
-    """Builds every program unless the cache has it, and copies KEDA's definitions into the cache.
+def build(suite: Suite, *, go: str) -> Built:
+    """Builds a suite's programs unless the cache has them, and copies its folders into the cache.
 
     Raises:
         BuildError: the compiler refused, or a module could not be fetched.
     """
     return Built(
-        programs={program.name: _build_program(program, go=go) for program in PROGRAMS},
-        keda_definitions=_module_folder("keda", KEDA_MODULE, "config/crd/bases", name="keda-crds", go=go),
+        programs={program.name: _build_program(program, go=go) for program in suite.programs},
+        folders={folder.name: _copy_folder(folder, go=go) for folder in suite.folders},
     )
 
 
@@ -112,14 +81,25 @@ def find_prometheus() -> Path:
         MissingToolError: it is not installed, and this is not a Debian.
         BuildError: the package could not be fetched.
     """
-    installed = shutil.which("prometheus")
+    return _find_debian("prometheus", program="prometheus")
+
+
+def find_alertmanager() -> Path:
+    """Returns Alertmanager as `find_prometheus` returns Prometheus, and raises what that raises."""
+    return _find_debian("prometheus-alertmanager", program="prometheus-alertmanager")
+
+
+def _find_debian(package: str, *, program: str) -> Path:
+    installed = shutil.which(program)
     if installed:
         return Path(installed)
     folder = cache_root() / "debian"
-    binary = folder / "prometheus" / "usr" / "bin" / "prometheus"
+    path = f"usr/bin/{program}"
+    binary = folder / package / path
     if not binary.exists():
         with _lock():
-            fetch_file("prometheus", "usr/bin/prometheus", into=folder)
+            if not binary.exists():
+                fetch_file(package, path, into=folder)
     return binary
 
 
@@ -183,28 +163,33 @@ def _build_program(program: Program, *, go: str) -> Path:
     return binary
 
 
-def _module_folder(module: str, go_module: str, path: str, *, name: str, go: str) -> Path:
+def _copy_folder(wanted: Folder, *, go: str) -> Path:
     """Copies a folder of a Go module's tree into the cache, so that later runs need neither Go's cache nor network."""
-    source = TOOLS / module
-    folder = cache_root() / "go" / f"{name}-{_key(go, source, path)}"
+    source = TOOLS / wanted.module
+    folder = cache_root() / "go" / f"{wanted.name}-{_key(go, source, wanted.path)}"
     if folder.exists():
         return folder
     with _lock():
         if not folder.exists():
-            _go(go, source, "mod", "download", go_module)
-            tree = Path(_go(go, source, "list", "-m", "-f", "{{.Dir}}", go_module).strip())
+            _go(go, source, "mod", "download", wanted.go_module)
+            tree = Path(_go(go, source, "list", "-m", "-f", "{{.Dir}}", wanted.go_module).strip())
             unfinished = folder.with_suffix(f".{os.getpid()}")
-            shutil.copytree(tree / path, unfinished, copy_function=shutil.copyfile)
-            unfinished.chmod(0o755)  # Go's module cache is read-only, and copytree copies that.
+            shutil.copytree(tree / wanted.path, unfinished, copy_function=shutil.copyfile)
+            for one in (unfinished, *unfinished.rglob("*")):
+                one.chmod(0o755 if one.is_dir() else 0o644)  # Go's module cache is read-only, and copytree copies that.
             unfinished.rename(folder)
     return folder
 
 
 def main() -> int:
     """Prepares everything, prints each path; exit status 1 with the tool's words when something fails."""
+    paths: dict[str, Path] = {}
     try:
-        built = build_all(go=require_go())
-        paths = {**built.programs, "keda-crds": built.keda_definitions, "prometheus": find_prometheus()}
+        go = require_go()
+        for suite in (CONTROL_PLANE, KSERVE, LEADER_WORKER_SETS):
+            built = build(suite, go=go)
+            paths |= built.programs | built.folders
+        paths |= {"prometheus": find_prometheus(), "alertmanager": find_alertmanager()}
     except (BuildError, MissingToolError) as error:
         print(error, file=sys.stderr)
         return 1

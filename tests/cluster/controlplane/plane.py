@@ -14,11 +14,12 @@ import aiohttp
 
 from tests.cluster.controlplane import keda, kubernetes, prometheus
 from tests.cluster.controlplane.api import Api, Connection
-from tests.cluster.controlplane.build import Built, build_all, find_prometheus, require_go
+from tests.cluster.controlplane.build import Built, build, find_prometheus, require_go
 from tests.cluster.controlplane.certificates import Authority
 from tests.cluster.controlplane.errors import ApiError, ProcessError
 from tests.cluster.controlplane.kwok import kwok
 from tests.cluster.controlplane.processes import Command, Process, free_ports, start_ticks
+from tests.cluster.controlplane.suites import CONTROL_PLANE
 from tests.cluster.controlplane.waiting import wait_for
 
 READY_SECONDS = 90.0
@@ -48,7 +49,7 @@ def find_tools() -> Tools:
         BuildError: something could not be built or fetched.
     """
     return Tools(
-        built=build_all(go=require_go()),
+        built=build(CONTROL_PLANE, go=require_go()),
         prometheus=find_prometheus(),
         definitions=tuple(sorted(DEFINITIONS.glob("*.yaml"))),
     )
@@ -150,7 +151,7 @@ class Plane:
             self.run(kubernetes.scheduler(programs, self.folder, ports, self.kubeconfig))
             self.run(kwok(programs, self._kwok_port, self.kubeconfig))
             await api.install_definitions(
-                (*self._tools.built.keda_definitions.glob("*.yaml"), *self._tools.definitions)
+                (*self._tools.built.folders["keda-crds"].glob("*.yaml"), *self._tools.definitions)
             )
             for one in keda.objects(self._keda_ports):
                 await api.apply(one)
