@@ -56,8 +56,10 @@ class Snapshot:
             unknown, what is committed.
         wanted: int64[S], at least demand: replicas that may be granted from watts that no demand needs.
         active: int64[S], replicas that exist and are not terminating.
-        committed: int64[S], replicas that may exist without any new decision: active ones, what the scale
-            target's spec asks for, and what was granted so recently that an autoscaler may still act on it.
+        started: int64[S], replicas that come or stay whatever anybody is told: active ones, those without a node, and
+            what the scale target's spec asks for. What is granted beyond waits for an autoscaler to act on it.
+        committed: int64[S], replicas that may exist without any new decision: those started, and what is told or was
+            granted so recently that an autoscaler may still act on it.
         unit_watts: float64[S, D], the most that one further replica may draw in a domain, 0 where it cannot land.
         active_watts: float64[S, D], what the active replicas may draw.
         draining_watts: float64[S, D], what terminating pods may draw until their containers have exited.
@@ -79,6 +81,7 @@ class Snapshot:
     demand: Ints
     wanted: Ints
     active: Ints
+    started: Ints
     committed: Ints
     unit_watts: Floats
     active_watts: Floats

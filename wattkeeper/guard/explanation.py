@@ -77,7 +77,9 @@ def bindings(snapshot: Snapshot, outcome: Outcome, why: Ints) -> tuple[Ints, Flo
     planned += added[:, None] * unit
     planned += outcome.planned_watts
     lack = planned
-    more = np.flatnonzero(raised)
+    # Where nothing is planned to exceed a limit, what drains stands in the way.
+    fits = ~((planned > snapshot.limit_watts) & outcome.touching[rows]).any(axis=1)
+    more = np.flatnonzero((raised > 0) | fits)
     lack[more] = np.maximum(planned[more], raised[more, None] * unit[more] + outcome.guarded_watts)
     lack -= snapshot.limit_watts
     lack[~outcome.touching[rows]] = -np.inf

@@ -8,7 +8,8 @@
 5. Cuts pass. Their watts are free only when the pods are gone.
 6. Raises (above what stands) are granted in order of priority, then of the snapshot, each only as far as the guarded
    sum as it stands, plus all raises granted before it, stays inside every domain that the new replica could land in.
-   A domain over its limit takes none.
+   A domain over its limit takes none. What stands and has not started yet is held to that as well, beside what is
+   there.
 7. A domain whose planned sum still exceeds its limit is cut further: lowest priority first, one replica at a time,
    down to floors. What cannot be brought inside is unachievable.
 
@@ -26,7 +27,7 @@ from wattkeeper.guard.cuts import cut_to_limits
 from wattkeeper.guard.errors import PlanRejectedError
 from wattkeeper.guard.explanation import Outcome, bindings, reasons, sentence
 from wattkeeper.guard.guarded_plan import GuardedPlan
-from wattkeeper.guard.raises import fitting_raises
+from wattkeeper.guard.raises import fitting_raises, still_fitting
 from wattkeeper.guard.standing import any_domain, lands, over_watts, standing_grants, touches
 
 
@@ -91,6 +92,9 @@ def _decide(
     guarded = committed_watts(snapshot)
     if warm:
         standing = standing_grants(snapshot)
+        kept = still_fitting(snapshot, standing, guarded, landing)
+        corrections += sentence(snapshot, kept < standing, "Taken back before it started, watts are no longer free")
+        standing = kept
         asked = grants
         grants = np.where(stale | ~demand_known, np.minimum(grants, standing), grants)
         corrections += sentence(snapshot, grants < asked, "Held, readings or demand are too old or unknown")

@@ -1,4 +1,4 @@
-"""Rule 6: raises are granted in order of priority, each only as far as every domain it may land in has room."""
+"""Rule 6: what is to start is granted in order of priority, as far as every domain that it may land in has room."""
 
 from __future__ import annotations
 
@@ -7,6 +7,26 @@ import numpy as np
 from wattkeeper.api.readings import Bools, Floats, Ints
 from wattkeeper.api.snapshot import Snapshot
 from wattkeeper.guard.standing import ROUNDING_WATTS
+
+
+def still_fitting(snapshot: Snapshot, standing: Ints, guarded_watts: Floats, landing: Bools) -> Ints:
+    """Returns what of the standing grants may stand: int64[S].
+
+    A grant that no autoscaler has acted on yet starts replicas when one does. It fitted when it was made. It need not
+    fit now: where somebody else scaled the target down, its replicas drain and successors would start beside them.
+
+    Args:
+        snapshot: gives unit_watts, what is started and the order.
+        standing: int64[S].
+        guarded_watts: float64[D], the guarded sum as it stands, with everything that is committed.
+        landing: bool[S, D], where a further replica may land.
+    """
+    waiting = np.maximum(standing - snapshot.started, 0)
+    if (guarded_watts <= snapshot.limit_watts).all() or not waiting.any():
+        return standing
+    promised = np.maximum(snapshot.committed - snapshot.started, 0).astype(np.float64)
+    there = guarded_watts - promised @ snapshot.unit_watts
+    return standing - waiting + fitting_raises(snapshot, waiting, snapshot.limit_watts - there, landing)
 
 
 def fitting_raises(snapshot: Snapshot, asked: Ints, room_watts: Floats, landing: Bools) -> Ints:

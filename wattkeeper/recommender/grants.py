@@ -116,8 +116,8 @@ class GrantLog:
 def told(keys: tuple[ServiceKey, ...], published: Mapping[ServiceKey, Published], enforced: Bools) -> Ints:
     """Returns int64[S], the grants that autoscalers are told right now, -1 for none.
 
-    Usually the last ones of the log. Where the write of a lower one keeps failing, the higher one is still told, however
-    long ago it was decided.
+    Usually the last ones of the log. Where the write of a lower one keeps failing, the higher one is still told,
+    however long ago it was decided.
     """
     found = [published[key].grant if key in published else -1 for key in keys]
     return np.where(enforced, np.array(found, dtype=np.int64), -1)

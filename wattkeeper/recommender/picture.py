@@ -20,6 +20,7 @@ class Picture:
     """
 
     demand: Ints
+    started: Ints
     committed: Ints
     rebound: Ints
     previous: Ints
@@ -56,6 +57,7 @@ def shadow_snapshot(readings: Readings, sums: Sums, picture: Picture, now: float
         demand=picture.demand,
         wanted=np.where(services.cap_only, ceiling, picture.demand),
         active=sums.active,
+        started=picture.started,
         committed=picture.committed,
         unit_watts=sums.unit_watts,
         active_watts=sums.active_watts,
@@ -88,6 +90,7 @@ def enforced_snapshot(everyone: Snapshot, enforced: Bools) -> Snapshot:
         demand=np.where(enforced, everyone.demand, everyone.committed),
         wanted=np.where(enforced, everyone.wanted, everyone.committed),
         active=np.where(enforced, everyone.active, everyone.committed),
+        started=np.where(enforced, everyone.started, everyone.committed),
         unit_watts=_without(everyone.unit_watts, still),
         active_watts=_without(everyone.active_watts, still),
         draining_watts=_without(everyone.draining_watts, still),

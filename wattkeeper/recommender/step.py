@@ -109,12 +109,12 @@ class Recommender:
 
     def _picture(self, readings: Readings, sums: Sums, rung: Ints, now: float) -> tuple[Picture, Bools]:
         services = readings.services
-        exists = np.maximum(sums.active + sums.pending, services.spec_replicas)
+        started = np.maximum(sums.active + sums.pending, services.spec_replicas)
         outstanding = self._grants.outstanding(
             services.keys, running=sums.active + sums.pending, spec_replicas=services.spec_replicas, now=now
         )
         promised = told(services.keys, readings.published, enforcing(readings))
-        committed = np.maximum.reduce([exists, outstanding.highest, promised])
+        committed = np.maximum.reduce([started, outstanding.highest, promised])
         raw = self._fresh_demand(readings)
         self._seed_demand(readings, now)
         stabilised = self._demand.stabilised(services.keys, raw, services.stabilization_seconds, now)
@@ -139,6 +139,7 @@ class Recommender:
         )
         picture = Picture(
             demand=demand,
+            started=started,
             committed=committed,
             rebound=outstanding.rebound,
             previous=self._grants.previous(services.keys),

@@ -17,13 +17,14 @@ NOW = 1_700_000_000.0
 class Service:
     """One service of a small snapshot; watts are one number for all domains or one for each.
 
-    What is None follows from the rest: committed and demand from active, wanted from demand, previous from
-    committed, active_watts from active * unit_watts.
+    What is None follows from the rest: committed and demand from active, started and previous from committed, wanted
+    from demand, active_watts from active * unit_watts.
     """
 
     active: int = 0
     demand: int | None = None
     wanted: int | None = None
+    started: int | None = None
     committed: int | None = None
     previous: int | None = None
     priority: int = 0
@@ -74,6 +75,7 @@ def snapshot_of(
             demand=counts(demand),
             wanted=counts([first(s.wanted, asked) for s, asked in zip(services, demand, strict=True)]),
             active=counts([s.active for s in services]),
+            started=counts([first(s.started, kept) for s, kept in zip(services, committed, strict=True)]),
             committed=counts(committed),
             unit_watts=table([wide(s.unit_watts) for s in services]),
             active_watts=table(
@@ -130,6 +132,7 @@ def random_snapshot(
     demand = np.clip(rng.integers(0, replicas + 1, count), floor, ceiling)
     active = rng.integers(0, replicas + 1, count)
     committed = active + (0 if settled else rng.integers(0, 3, count) * rng.integers(0, 2, count))
+    started = rng.integers(active, committed + 1)
     unit = rng.uniform(100.0, 700.0, (count, 1)) * (rng.random((count, width)) < 0.6)
     share = rng.random((count, width)) * (rng.random((count, width)) < 0.8)
     # A replica that runs draws at most what a further one would, and somewhere it no longer may land.
@@ -152,6 +155,7 @@ def random_snapshot(
             demand=demand,
             wanted=np.where(rng.random(count) < 0.3, ceiling, demand),
             active=active,
+            started=started,
             committed=committed,
             unit_watts=unit,
             active_watts=active[:, None] * (unit * share + stray),
@@ -221,6 +225,7 @@ def big_snapshot(
             demand=demand,
             wanted=demand + demand * (rng.random(services) < 0.1),
             active=active,
+            started=active,
             committed=active + rng.integers(0, 2, services),
             unit_watts=unit,
             active_watts=active_watts,

@@ -25,6 +25,7 @@ def snapshot(*, active: list[int], committed: list[int], draining: float = 0.0) 
         demand=zeros,
         wanted=zeros,
         active=counts,
+        started=counts,
         committed=np.array(committed, dtype=np.int64),
         unit_watts=np.array([[150.0], [20.0]]),
         active_watts=np.array([[100.0], [10.0]]) * counts[:, None].astype(np.float64),

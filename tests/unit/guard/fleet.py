@@ -107,6 +107,7 @@ class Fleet:
                 demand=self.rng.integers(FLOORS, 13, count),
                 wanted=np.full(count, 12, dtype=np.int64),
                 active=active,
+                started=np.maximum(active, self.spec),
                 committed=np.maximum(np.maximum(active, self.spec), reachable),
                 unit_watts=unit,
                 active_watts=wide(self.unit[:, None] * self.running),

@@ -45,6 +45,16 @@ def test_a_raise_that_waits_for_drains_names_the_domain_that_drains() -> None:
     assert (plan.binding.tolist(), plan.missing_watts.tolist()) == ([1], [200.0])
 
 
+def test_a_grant_that_is_taken_back_names_the_domain_that_drains() -> None:
+    snapshot = snapshot_of(
+        Service(committed=5, started=0, unit_watts=(100.0, 100.0), draining_watts=(0.0, 500.0)),
+        limit_watts=[600.0, 600.0],
+    )
+    plan = explained(snapshot, 5)
+    assert (plan.grants.tolist(), reasons(plan)) == ([1], [GrantReason.BUDGET_BINDS])
+    assert (plan.binding.tolist(), plan.missing_watts.tolist()) == ([1], [400.0])
+
+
 def test_a_floor_above_what_the_budget_allows_is_named() -> None:
     plan = explained(snapshot_of(Service(active=5, floor=4), limit_watts=[300.0]), 5)
     assert reasons(plan) == [GrantReason.FLOOR_HELD]

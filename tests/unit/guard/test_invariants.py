@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -64,7 +66,16 @@ def test_grants_lie_between_floor_and_ceiling_but_for_holds_and_raises_that_wait
 ) -> None:
     snapshot, _, plan = decision
     assert (plan.grants <= snapshot.ceiling).all()
-    assert (plan.grants >= np.minimum(snapshot.floor, standing_grants(snapshot))).all()
+    lowest = np.minimum(snapshot.started, standing_grants(snapshot))
+    assert (plan.grants >= np.minimum(snapshot.floor, lowest)).all()
+
+
+@given(decisions())
+def test_what_a_grant_starts_fits_beside_all_that_is_there(decision: tuple[Snapshot, Bools, GuardedPlan]) -> None:
+    snapshot, _, plan = decision
+    there = committed_watts(replace(snapshot, committed=snapshot.started))
+    starting = np.maximum(plan.grants - snapshot.started, 0).astype(np.float64) @ snapshot.unit_watts
+    assert (there + starting <= snapshot.limit_watts + SLACK_WATTS)[starting > 0].all()
 
 
 @given(decisions())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -217,6 +218,42 @@ class TestRaisesNeedFreeWatts:
         assert guarded(full, 10).grants.tolist() == [7]
         free = snapshot_of(Service(active=10, previous=7), limit_watts=[1200.0])
         assert guarded(free, 10).grants.tolist() == [9]
+
+
+class TestWhatHasNotStartedYetIsTakenBack:
+    def test_as_far_as_it_does_not_fit_beside_pods_that_drain(self) -> None:
+        # Somebody scaled 9 replicas to none; the autoscaler would start 9 again while they drain.
+        snapshot = snapshot_of(Service(committed=9, started=0, draining_watts=600.0), limit_watts=[1000.0])
+        plan = guarded(snapshot, 9)
+        assert plan.grants.tolist() == [4]
+        assert "Taken back before it started, watts are no longer free: service-0" in plan.corrections
+
+    def test_lower_priorities_first(self) -> None:
+        snapshot = snapshot_of(
+            Service(active=1, committed=4), Service(active=1, committed=4, priority=1), limit_watts=[700.0]
+        )
+        started = replace(snapshot, started=snapshot.active, draining_watts=np.array([[100.0], [0.0]]))
+        assert guarded(started, 4, 4).grants.tolist() == [2, 4]
+
+    def test_but_nothing_that_has_started(self) -> None:
+        snapshot = snapshot_of(Service(active=3, started=5, committed=5, draining_watts=900.0))
+        assert guarded(snapshot, 5).grants.tolist() == [5]
+
+    def test_and_nothing_where_it_fits(self) -> None:
+        snapshot = snapshot_of(Service(active=3, started=3, committed=9, draining_watts=100.0))
+        assert guarded(snapshot, 9).grants.tolist() == [9]
+
+    def test_also_from_a_hold(self) -> None:
+        snapshot = snapshot_of(Service(committed=9, started=0, draining_watts=900.0))
+        assert hold(snapshot, warm=True, demand_known=np.ones(1, dtype=np.bool_)).grants.tolist() == [1]
+
+    def test_only_in_domains_without_room(self) -> None:
+        snapshot = snapshot_of(
+            Service(committed=5, started=0, unit_watts=(100.0, 0.0), draining_watts=(800.0, 0.0)),
+            Service(committed=5, started=0, unit_watts=(0.0, 100.0)),
+            limit_watts=[1000.0, 1000.0],
+        )
+        assert guarded(snapshot, 5, 5).grants.tolist() == [2, 5]
 
 
 class TestWhatStillExceedsALimitIsCut:

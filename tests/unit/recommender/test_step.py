@@ -267,6 +267,18 @@ def test_watts_of_a_higher_grant_stay_reserved_while_the_lower_one_cannot_be_pub
     assert world.tick(2).plan.grants.tolist() == [2, 9]
 
 
+def test_replicas_that_somebody_else_removed_come_back_only_when_they_have_drained() -> None:
+    world = settled(9)
+    world.limit_for(9)
+    world.tick(6)
+    world.spec, world.draining = [0], 9
+    world.demand = [float("nan")]  # No pod is left to measure.
+    assert world.tick().plan.grants.tolist() == [0]
+    assert world.tick(3).plan.grants.tolist() == [0]
+    world.draining = 0
+    assert world.tick(6).plan.grants.tolist() == [9]
+
+
 class Broken:
     """An algorithm that breaks in a given way."""
 
