@@ -37,7 +37,7 @@ class Answer:
         metric_name: as KEDA calls it, without its own prefix.
         replicas: what the service may run.
         value: what the HPA is told so that it ends there, or as near below as its tolerance allows.
-        stale: nobody has decided for too long, so nothing is raised.
+        stale: nobody has decided for too long, or the caches may have missed what was decided, so nothing is raised.
     """
 
     metric_name: str
@@ -96,7 +96,8 @@ class Answers:
         recommendation = self._recommendation(scaled_object, target)
         shadow = recommendation.status.mode in SHADOW_MODES
         replicas = _recommended(recommendation.status, kind, spec_replicas=target.spec.replicas, shadow=shadow)
-        stale = self._freshness.stale(now)
+        # Where a watch is broken, what is cached may be older than the sign of life that came by another one.
+        stale = self._freshness.stale(now) or not self._view.synced()
         # The ceiling of a shadow mode is the policy's own and no reading: it holds nothing back, however old.
         if stale and not (shadow and kind == "cap"):
             replicas = min(replicas, target.spec.replicas)

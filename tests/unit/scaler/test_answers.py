@@ -10,8 +10,11 @@ from wattkeeper.cluster.interface import Watched
 LATE = NOW + 16.0
 
 
-def answer(*objects: Watched, metric: str = "replicas", now: float = NOW, server_minor: int = 36) -> Answer:
+def answer(
+    *objects: Watched, metric: str = "replicas", now: float = NOW, server_minor: int = 36, synced: bool = True
+) -> Answer:
     view = MemoryView()
+    view.complete = synced
     view.put(policy(), budget(), scaled_object(), deployment(replicas=4), recommendation(target=3, uncapped=6))
     view.put(*objects)
     return Answers(view, server_minor=server_minor, stale_seconds=15.0).answer(
@@ -34,6 +37,12 @@ def test_unknown_demand_in_a_shadow_mode_holds_what_the_target_asks_for() -> Non
 def test_stale_decisions_lower_but_never_raise(recommended: int, told: int) -> None:
     stale = answer(recommendation(target=recommended), now=LATE)
     assert (stale.replicas, stale.stale) == (told, True)
+
+
+@pytest.mark.parametrize(("recommended", "told"), [(9, 4), (2, 2)])
+def test_caches_that_may_have_missed_a_decision_lower_but_never_raise(recommended: int, told: int) -> None:
+    missed = answer(recommendation(target=recommended), synced=False)
+    assert (missed.replicas, missed.stale) == (told, True)
 
 
 def test_a_stale_decision_leaves_a_target_at_zero_inactive() -> None:
