@@ -73,7 +73,7 @@ class ReadingsCollector:
         """Joins one round of measurements with the cluster as it is."""
         nodes, services = self._tables()
         pods = self._pod_rows(measurements, nodes, services, now)
-        load = measure_demand(measurements, services, pods, self._pods.row_of, now)
+        load = measure_demand(measurements, services, pods, self._pods, now)
         return Readings(
             nodes=_node_rows(measurements, nodes, now),
             pods=pods,

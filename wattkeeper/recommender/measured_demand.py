@@ -2,7 +2,8 @@
 
     demand = requests running and waiting (or tokens/s, or a query's value) / what one replica should carry
 
-as KEDA's users of vLLM compute it with a Prometheus trigger.
+as KEDA's users of vLLM compute it with a Prometheus trigger. A running pod that has reported before and falls silent
+still serves: it counts with the mean of the others, because a lost scrape is no fall of traffic.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from wattkeeper.api.readings import Bools, Column, Floats, Ints, Measurements, PodKey, PodPhase, PodRows, ServiceKey
+from wattkeeper.recommender.pods import PodTable
 from wattkeeper.recommender.services import ServiceTable
 
-# Where fewer than half of the running pods are covered, their sum says nothing about the service.
+# Where fewer than half of the running pods that ever reported do so now, they say nothing about the service.
 MIN_COVERAGE = 0.5
 # A pod sampled longer ago than this many intervals counts as not covered.
 FRESH_INTERVALS = 3.0
@@ -36,15 +38,32 @@ def measure_demand(
     measurements: Measurements,
     services: ServiceTable,
     pods: PodRows,
-    pod_row_of: Mapping[PodKey, int],
+    table: PodTable,
     now: float,
 ) -> ServiceLoad:
-    """Measures demand by each service's own metric. Unknown is NaN with age inf."""
+    """Measures demand by each service's own metric. Unknown is NaN with age inf.
+
+    Marks in `table`, which has the rows of `pods`, who reports.
+    """
     count = len(services.keys)
     fresh_seconds = max(FRESH_INTERVALS * measurements.interval_seconds, MIN_FRESH_SECONDS)
     running = (pods.service >= 0) & (pods.phase == PodPhase.RUNNING)
-    requests = _sum_by_service(measurements.pod_requests, pods, pod_row_of, running, count, now, fresh_seconds)
-    tokens = _sum_by_service(measurements.pod_tokens_per_second, pods, pod_row_of, running, count, now, fresh_seconds)
+    requests = _sum_by_service(
+        _sampled(measurements.pod_requests, table.row_of, now),
+        pods,
+        table.reported_requests,
+        running,
+        count,
+        fresh_seconds,
+    )
+    tokens = _sum_by_service(
+        _sampled(measurements.pod_tokens_per_second, table.row_of, now),
+        pods,
+        table.reported_tokens,
+        running,
+        count,
+        fresh_seconds,
+    )
     queried = _by_service(measurements.service_demand, services, now)
     metric = np.array([_METRICS[demand.metric] if demand else -1 for demand in services.demands], dtype=np.int64)
     raw = np.select([metric == 0, metric == 1, metric == 2], [requests[0], tokens[0], queried[0]], np.nan)
@@ -64,13 +83,19 @@ def measure_demand(
 _METRICS = {"Requests": 0, "TokensPerSecond": 1, "PromQL": 2}
 
 
+def _sampled(column: Column[PodKey], row_of: Mapping[PodKey, int], now: float) -> tuple[Ints, Floats, Floats]:
+    """Returns the pods' rows, values and ages in seconds of every sample that is one and whose pod is known."""
+    rows: Ints = np.array([row_of.get(key, -1) for key in column.keys], dtype=np.int64)
+    usable = (rows >= 0) & np.isfinite(column.values)
+    return rows[usable], column.values[usable], np.maximum(now - column.timestamps[usable], 0.0)
+
+
 def _sum_by_service(
-    column: Column[PodKey],
+    sampled: tuple[Ints, Floats, Floats],
     pods: PodRows,
-    pod_row_of: Mapping[PodKey, int],
+    reported: Bools,
     running: Bools,
     count: int,
-    now: float,
     fresh_seconds: float,
 ) -> tuple[Floats, Floats]:
     """Returns float64[S] sums over running pods and the age of the oldest fresh sample; NaN and inf where too few.
@@ -78,20 +103,20 @@ def _sum_by_service(
     In a LeaderWorkerSet only the leader serves, so one covered pod of a group covers it: coverage is judged against
     the pods that were ever seen to report, and a service of which none reports is unknown.
     """
-    rows: Ints = np.array([pod_row_of.get(key, -1) for key in column.keys], dtype=np.int64)
-    usable = (rows >= 0) & np.isfinite(column.values)
-    rows, values, ages = rows[usable], column.values[usable], np.maximum(now - column.timestamps[usable], 0.0)
+    rows, values, ages = sampled
+    reported[rows] = True
     keep = running[rows]
     rows, values, ages = rows[keep], values[keep], ages[keep]
     service = pods.service[rows]
     fresh = ages <= fresh_seconds
-    reporting = np.bincount(service, minlength=count)
+    reporting = np.bincount(pods.service[running & reported], minlength=count)
     covered = np.bincount(service[fresh], minlength=count)
     total = np.bincount(service[fresh], weights=values[fresh], minlength=count)
     oldest = np.zeros(count)
     np.maximum.at(oldest, service[fresh], ages[fresh])
     known = (covered > 0) & (covered >= MIN_COVERAGE * reporting)
-    return np.where(known, total, np.nan), np.where(known, oldest, np.inf)
+    whole = np.divide(total * reporting, covered, out=np.full(count, np.nan), where=known)
+    return whole, np.where(known, oldest, np.inf)
 
 
 def _by_service(column: Column[ServiceKey], services: ServiceTable, now: float) -> tuple[Floats, Floats]:

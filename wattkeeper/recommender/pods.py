@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from wattkeeper.api.quantity import parse_quantity
-from wattkeeper.api.readings import Floats, Ints, PodKey, PodPhase, ServiceKey
+from wattkeeper.api.readings import Bools, Floats, Ints, PodKey, PodPhase, ServiceKey
 from wattkeeper.cluster.objects import Pod, PodSpec
 from wattkeeper.recommender.nodes import gpu_count
 
@@ -98,6 +98,7 @@ class PodTable:
         self._uids: list[str] = []
         self._whole = np.zeros((3, _FIRST_CAPACITY), dtype=np.int64)  # node id, service id, phase
         self._real = np.zeros((3, _FIRST_CAPACITY), dtype=np.float64)  # GPUs, CPU cores, since
+        self._flags = np.zeros((2, _FIRST_CAPACITY), dtype=np.bool_)  # has reported requests, tokens
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -151,6 +152,16 @@ class PodTable:
         """float64[P], Unix seconds since when the pod is in its phase, 0 unknown."""
         return self._real[2, : len(self)]
 
+    @property
+    def reported_requests(self) -> Bools:
+        """bool[P], the pod has reported requests before; whoever reads them marks it here."""
+        return self._flags[0, : len(self)]
+
+    @property
+    def reported_tokens(self) -> Bools:
+        """bool[P], the same for generated tokens."""
+        return self._flags[1, : len(self)]
+
     @staticmethod
     def _since(pod: Pod, phase: PodPhase) -> float:
         if phase is PodPhase.TERMINATING:
@@ -165,6 +176,8 @@ class PodTable:
         if row == self._whole.shape[1]:
             self._whole = np.concatenate([self._whole, np.zeros_like(self._whole)], axis=1)
             self._real = np.concatenate([self._real, np.zeros_like(self._real)], axis=1)
+            self._flags = np.concatenate([self._flags, np.zeros_like(self._flags)], axis=1)
+        self._flags[:, row] = False
         self.keys.append(key)
         self._uids.append(uid)
         self._row_by_uid[uid] = row
@@ -182,6 +195,7 @@ class PodTable:
         if row != last:
             self._whole[:, row] = self._whole[:, last]
             self._real[:, row] = self._real[:, last]
+            self._flags[:, row] = self._flags[:, last]
             self.keys[row] = self.keys[last]
             self._uids[row] = self._uids[last]
             self._row_by_uid[self._uids[row]] = row

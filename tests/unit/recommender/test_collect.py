@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from tests.unit.recommender.frozen_view import (
     policy,
     scaled_object,
 )
-from wattkeeper.api.readings import Mode, PodKey, PodPhase, ServiceKey
+from wattkeeper.api.readings import Column, Mode, PodKey, PodPhase, ServiceKey
 from wattkeeper.cluster.objects import Node, Pod
 from wattkeeper.recommender.collect import ReadingsCollector
 
@@ -104,6 +106,42 @@ def test_demand_that_nobody_reports_is_unknown() -> None:
     services = ReadingsCollector(cluster()).collect(measured(NOW), NOW).services
     assert np.isnan(services.demand[0])
     assert services.demand_age_seconds[0] == np.inf
+
+
+CHATS = [PodKey("llm", f"chat-abc-{number}") for number in (1, 2, 3, 4)]
+
+
+def demand_after_silence(silent: int, *, at: float | None = None) -> float:
+    """Returns the demand of four pods with 10 requests each, once the last ones are silent or were read last `at`."""
+    view = cluster()
+    view.put(pod("chat", 3, on="a"))
+    view.put(pod("chat", 4, on="b"))
+    collector = ReadingsCollector(view)
+    collector.collect(measured(NOW - 1, requests=dict.fromkeys(CHATS, 10.0)), NOW)
+    heard = measured(NOW + 59, requests=dict.fromkeys(CHATS[: len(CHATS) - silent], 10.0))
+    if at is not None:
+        old = Column(keys=tuple(CHATS), values=np.full(4, 10.0), timestamps=np.array([NOW + 59] * 4))
+        old.timestamps[len(CHATS) - silent :] = at
+        heard = replace(heard, pod_requests=old)
+    return float(collector.collect(heard, NOW + 60).services.demand[0])
+
+
+@pytest.mark.parametrize("at", [None, NOW], ids=["vanished", "old"])
+def test_a_pod_that_falls_silent_counts_as_the_others_do_and_not_as_idle(at: float | None) -> None:
+    assert demand_after_silence(1, at=at) == demand_after_silence(2, at=at) == 4.0
+
+
+def test_demand_is_unknown_once_most_of_its_pods_are_silent() -> None:
+    assert np.isnan(demand_after_silence(3))
+
+
+def test_a_pod_that_never_reported_adds_nothing() -> None:
+    view = cluster()
+    collector = ReadingsCollector(view)
+    collector.collect(measured(NOW - 1, requests=dict.fromkeys(CHATS[:2], 10.0)), NOW)
+    view.put(pod("chat", 3, on="a"))
+    services = collector.collect(measured(NOW + 4, requests=dict.fromkeys(CHATS[:2], 10.0)), NOW + 5).services
+    assert services.demand.tolist() == [2.0]
 
 
 def test_a_policys_own_query_is_asked_for_and_used() -> None:

@@ -37,6 +37,21 @@ def test_a_removed_row_is_filled_by_the_last() -> None:
     )
 
 
+def test_who_has_reported_is_remembered_by_pod_and_not_by_row() -> None:
+    table = PodTable()
+    for number in range(3):
+        table.change(None, pod("chat", number, on="a"))
+    table.reported_requests[2] = True
+    table.change(None, pod("chat", 2, on="a", ready=False))
+    table.change(pod("chat", 0, on="a"), None)
+    table.change(None, pod("chat", 3, on="a"))
+    assert dict(zip(table.keys, table.reported_requests.tolist(), strict=True)) == {
+        PodKey("llm", "chat-abc-2"): True,
+        PodKey("llm", "chat-abc-1"): False,
+        PodKey("llm", "chat-abc-3"): False,
+    }
+
+
 def test_a_finished_pod_draws_nothing() -> None:
     table = PodTable()
     table.change(None, pod("chat", 1, on="a"))
