@@ -77,6 +77,36 @@ class PodViolation:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class GateResults:
+    """What the keeper of the power gate may do until the next decision. S services, rows as in the plan; D budgets.
+
+    An opening lets one replica out of the gate: a Deployment's pod, or a whole group of a LeaderWorkerSet. Openings
+    count from the pods that were out of the gate when the readings were collected: whatever was opened since then, or
+    was not seen as opened yet, has to be taken off them.
+
+    Attributes:
+        gated: bool[S], pods of the service wait at the gate. Those of all other services are let out.
+        openings: int64[S], replicas that may still leave the gate.
+        avoided: bool[S, D], budgets whose nodes the replicas that leave the gate must not land on.
+        waiting: int64[S], replicas of which every pod stands at the gate.
+        slipped: int64[S], pods that started without passing the admission plugin.
+        rollout_blocked: bool[S], a rollout needs one replica more, and no watts can be freed for it.
+        binding: int64[S], the budget that keeps the next waiting replica at the gate; -1 for none: nothing waits, or the
+            grant itself is used up.
+        missing_watts: float64[S], what that budget lacks for it, 0 for none.
+    """
+
+    gated: Bools
+    openings: Ints
+    avoided: Bools
+    waiting: Ints
+    slipped: Ints
+    rollout_blocked: Bools
+    binding: Ints
+    missing_watts: Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StepResult:
     """One decision.
 
@@ -84,6 +114,7 @@ class StepResult:
         now: Unix seconds, the step's only reading of the clock.
         warm: caches and history are warm; until then every grant holds what is there.
         plan: what was decided. For services in modes Off and Initial the grants are advice.
+        gate: what may leave the power gate.
         problems: sentences for people: sources, models or algorithms that failed, and what happened instead.
     """
 
@@ -92,5 +123,6 @@ class StepResult:
     plan: GuardedPlan
     services: ServiceResults
     budgets: BudgetResults
+    gate: GateResults
     violations: tuple[PodViolation, ...]
     problems: tuple[str, ...]

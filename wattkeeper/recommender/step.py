@@ -26,7 +26,7 @@ from wattkeeper.recommender.demand import DemandWindow, whole_demand
 from wattkeeper.recommender.errors import StateUnreadableError
 from wattkeeper.recommender.grants import GrantLog, told
 from wattkeeper.recommender.picture import Picture, enforced_snapshot, enforcing, shadow_snapshot
-from wattkeeper.recommender.result import BudgetResults, ServiceResults, StepResult
+from wattkeeper.recommender.result import BudgetResults, GateResults, ServiceResults, StepResult
 from wattkeeper.recommender.settings import RecommenderSettings
 from wattkeeper.recommender.sums import Sums, build_sums, replica_watts
 from wattkeeper.recommender.timeline import Timeline
@@ -235,5 +235,20 @@ class Recommender:
                 over_since=over_since,
             ),
             violations=find_violations(readings, charges, plan.over_watts, plan.grants),
+            gate=_nothing_gated(len(services.keys), len(budgets.names)),
             problems=tuple(problems),
         )
+
+
+def _nothing_gated(services: int, domains: int) -> GateResults:
+    none = np.zeros(services, dtype=np.int64)
+    return GateResults(
+        gated=np.zeros(services, dtype=np.bool_),
+        openings=none,
+        avoided=np.zeros((services, domains), dtype=np.bool_),
+        waiting=none,
+        slipped=none,
+        rollout_blocked=np.zeros(services, dtype=np.bool_),
+        binding=none - 1,
+        missing_watts=np.zeros(services),
+    )

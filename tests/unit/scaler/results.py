@@ -10,7 +10,7 @@ import numpy as np
 from tests.unit.scaler.samples import NAMESPACE, NOW
 from wattkeeper.api.readings import Column, Floats, Ints, Measurements, Mode, PodKey, ServiceKey
 from wattkeeper.guard.guarded_plan import GrantReason, GuardedPlan
-from wattkeeper.recommender.result import BudgetResults, PodViolation, ServiceResults, StepResult
+from wattkeeper.recommender.result import BudgetResults, GateResults, PodViolation, ServiceResults, StepResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +86,16 @@ def decision(
             rung=_ints([rung] * count),
             unachievable=np.full(count, unachievable),
             over_since=np.full(count, np.nan),
+        ),
+        gate=GateResults(
+            gated=_bools([False] * len(rows)),
+            openings=_ints([0] * len(rows)),
+            avoided=np.zeros((len(rows), count), dtype=np.bool_),
+            waiting=_ints([0] * len(rows)),
+            slipped=_ints([0] * len(rows)),
+            rollout_blocked=_bools([False] * len(rows)),
+            binding=_ints([-1] * len(rows)),
+            missing_watts=_floats([0.0] * len(rows)),
         ),
         violations=violations,
         problems=(),
