@@ -82,6 +82,7 @@ def fleet(nodes: int, services: int, *, seed: int, now: float, share_of_limit: f
             floor=np.ones(services, dtype=np.int64),
             ceiling=np.full(services, 400),
             cap_only=random.random(services) < 0.1,
+            demand_stated=np.ones(services, dtype=np.bool_),
             demand=running * random.uniform(0.5, 1.5, services),
             demand_age_seconds=np.full(services, 3.0),
             load=random.uniform(0.2, 1.2, services),

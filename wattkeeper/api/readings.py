@@ -187,6 +187,7 @@ class ServiceRows:
         priority: int64[S], after the budgets' limits on what a namespace may use.
         floor, ceiling: int64[S], the policy's minReplicas and maxReplicas.
         cap_only: bool[S], the service's trigger hands out the cap alone, so all of the cap is reserved.
+        demand_stated: bool[S], the policy says how demand is measured.
         demand: float64[S], what was measured over what one replica should carry, not rounded; NaN unknown.
         demand_age_seconds: float64[S].
         load: float64[S], what was measured over what the running replicas should carry (1 = full); NaN unknown.
@@ -208,6 +209,7 @@ class ServiceRows:
     floor: Ints
     ceiling: Ints
     cap_only: Bools
+    demand_stated: Bools
     demand: Floats
     demand_age_seconds: Floats
     load: Floats

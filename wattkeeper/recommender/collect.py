@@ -28,7 +28,7 @@ from wattkeeper.api.readings import (
     ServiceKey,
     ServiceRows,
 )
-from wattkeeper.cluster.interface import View, Watched
+from wattkeeper.cluster.interface import View
 from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, Node, Pod, ScaledObject
 from wattkeeper.power.readers.reader import ReadRequest
 from wattkeeper.recommender.measured_demand import ServiceLoad, measure_demand
@@ -37,7 +37,9 @@ from wattkeeper.recommender.pods import PodTable
 from wattkeeper.recommender.services import ServiceTable, build_service_table
 
 _K = TypeVar("_K")
-_T = TypeVar("_T", bound=Watched)
+# Nodes, pods and budgets have handlers of their own.
+_Followed = PowerCappingPolicy | Deployment | LeaderWorkerSet | ScaledObject
+_T = TypeVar("_T", bound=_Followed)
 
 
 class ReadingsCollector:
@@ -166,12 +168,9 @@ class ReadingsCollector:
         return published
 
 
-def _same_but_status(old: Watched, new: Watched) -> bool:
-    # Nodes and pods have handlers of their own; every kind followed here has a spec.
+def _same_but_status(old: _Followed, new: _Followed) -> bool:
     return (
-        not isinstance(old, Node)
-        and not isinstance(new, Node)
-        and old.spec == new.spec
+        old.spec == new.spec
         and old.metadata.labels == new.metadata.labels
         and old.metadata.annotations == new.metadata.annotations
     )
@@ -222,6 +221,7 @@ def _service_rows(services: ServiceTable, load: ServiceLoad) -> ServiceRows:
         floor=services.floor,
         ceiling=services.ceiling,
         cap_only=services.cap_only,
+        demand_stated=np.array([demand is not None for demand in services.demands], dtype=np.bool_),
         demand=load.demand,
         demand_age_seconds=load.age_seconds,
         load=load.load,

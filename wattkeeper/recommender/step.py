@@ -126,8 +126,9 @@ class Recommender:
             floor=services.floor,
             ceiling=services.ceiling,
         )
-        unmeasured_cap = services.cap_only & np.isnan(services.demand) & np.isinf(services.demand_age_seconds)
-        # A service that is only told its cap need not say what its traffic is: then it asks for all it may have.
+        # A service that is only told its cap need not say what its traffic is, and cannot while nothing of it runs: then
+        # it asks for all it may have. Readings that are lost do not make it ask for more.
+        unmeasured_cap = services.cap_only & ~known & (~services.demand_stated | (sums.active == 0))
         demand = np.where(unmeasured_cap, np.maximum(services.ceiling, services.floor), demand)
         self._times.append(("time",), np.array([now]))
         self._raw_demand.append(services.keys, raw)
@@ -234,8 +235,8 @@ class Recommender:
                 unachievable=unachievable,
                 over_since=over_since,
             ),
-            violations=find_violations(readings, charges, plan.over_watts, plan.grants),
             gate=_nothing_gated(len(services.keys), len(budgets.names)),
+            violations=find_violations(readings, charges, plan.over_watts, plan.grants),
             problems=tuple(problems),
         )
 

@@ -81,6 +81,7 @@ def service_rows(count: int = 1, kinds: int = 1, domains: int = 1, **columns: An
         floor=ints(1, count),
         ceiling=ints(8, count),
         cap_only=np.zeros(count, dtype=np.bool_),
+        demand_stated=np.ones(count, dtype=np.bool_),
         demand=floats(1.0, count),
         demand_age_seconds=floats(5.0, count),
         load=floats(1.0, count),

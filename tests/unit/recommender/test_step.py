@@ -29,6 +29,7 @@ class World:
         self.spec = [1] * len(demand)
         self.mode = [int(Mode.SCALE)] * len(demand)
         self.limit_watts = limit_watts
+        self.cap_only, self.demand_stated = [False] * len(demand), True
         self.age_seconds = 3.0
         self.draining = 0
         self.published: dict[ServiceKey, Published] = {}
@@ -53,8 +54,10 @@ class World:
             priority=ints(self.priority, count),
             floor=ints(0, count),
             ceiling=ints(30, count),
+            cap_only=np.array(self.cap_only),
+            demand_stated=np.full(count, self.demand_stated),
             demand=floats(self.demand, count),
-            demand_age_seconds=floats(self.age_seconds, count),
+            demand_age_seconds=np.where(np.isnan(self.demand), np.inf, self.age_seconds),
             stabilization_seconds=floats(0.0, count),
             spec_replicas=ints(self.spec, count),
         )
@@ -190,6 +193,36 @@ def test_a_service_cut_to_zero_comes_back() -> None:
     assert world.tick(6).plan.grants.tolist() == [0]
     world.limit_watts = limit
     assert world.tick(6).plan.grants.tolist() == [3]
+
+
+def capped(*, stated: bool, demand: float) -> World:
+    """Returns a service that is only told its cap, beside a lower priority, where a dozen replicas fit."""
+    world = settled(5, 5, priority=(100, 0))
+    world.limit_for(12)
+    world.cap_only, world.demand_stated = [True, False], stated
+    world.demand = [demand, 5]
+    return world
+
+
+def test_a_cap_alone_is_raised_to_what_no_demand_needs() -> None:
+    assert capped(stated=True, demand=3).tick(8).plan.grants.sum() == 12
+
+
+def test_a_cap_alone_whose_policy_states_no_demand_asks_for_all_it_may_have() -> None:
+    assert capped(stated=False, demand=float("nan")).tick(8).plan.grants.tolist() == [12, 0]
+
+
+def test_a_cap_alone_whose_demand_is_lost_takes_nothing_from_others() -> None:
+    result = capped(stated=True, demand=float("nan")).tick(8)
+    assert (result.plan.grants[0], result.plan.grants[1] >= 5) == (5, True)
+    assert result.plan.reasons[0] == GrantReason.DEMAND_UNKNOWN
+
+
+def test_a_cap_alone_that_took_a_service_to_zero_before_it_was_ever_measured_comes_back() -> None:
+    world = World(float("nan"))
+    world.cap_only = [True]
+    world.spec = [0]
+    assert world.tick(8).plan.grants.tolist() == [30]
 
 
 @pytest.mark.parametrize("mode", [Mode.OFF, Mode.INITIAL])
