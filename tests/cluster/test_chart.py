@@ -179,6 +179,7 @@ async def test_the_scaler_may_do_what_it_must_and_no_more(bench: Bench) -> None:
     async with Api(connection) as api:
         for group, resource in (
             ("", "nodes"),
+            ("", "namespaces"),
             ("", "pods"),
             ("apps", "deployments"),
             ("leaderworkerset.x-k8s.io", "leaderworkersets"),
@@ -189,9 +190,10 @@ async def test_the_scaler_may_do_what_it_must_and_no_more(bench: Bench) -> None:
         ):
             assert await allowed(api, "list", resource, group=group), resource
             assert await allowed(api, "watch", resource, group=group), resource
-            if resource != "powerrecommendations":
-                for verb in ("create", "patch", "update", "delete"):
-                    assert not await allowed(api, verb, resource, group=group), f"{verb} {resource}"
+            written = {"powerrecommendations": ("create", "patch", "delete"), "pods": ("patch",)}
+            for verb in ("create", "patch", "update", "delete"):
+                expected = verb in written.get(resource, ())
+                assert await allowed(api, verb, resource, group=group) == expected, f"{verb} {resource}"
         for verb in ("create", "patch", "delete"):
             assert await allowed(api, verb, "powerrecommendations", group=ours, namespace=other)
         for kind in ("powerbudgets", "powercappingpolicies", "powerrecommendations"):
@@ -201,6 +203,9 @@ async def test_the_scaler_may_do_what_it_must_and_no_more(bench: Bench) -> None:
             assert await allowed(api, "create", resource, group=group, namespace=own)
             assert not await allowed(api, "create", resource, group=group, namespace=other)
         assert not await allowed(api, "patch", "deployments", group="apps", sub="scale", namespace=other)
+        for sub in ("status", "eviction", "binding", "ephemeralcontainers", "resize"):
+            for verb in ("create", "patch", "update"):
+                assert not await allowed(api, verb, "pods", sub=sub, namespace=other), f"{verb} pods/{sub}"
         assert not await allowed(api, "get", "secrets", namespace=own)
 
 

@@ -18,12 +18,16 @@ from wattkeeper.cluster.connection import REQUEST_SECONDS, Connection
 from wattkeeper.cluster.credentials import Credentials
 from wattkeeper.cluster.errors import ClusterError, UnreachableError
 from wattkeeper.cluster.events import EventRecorder
+from wattkeeper.cluster.gates import GateOpener
 from wattkeeper.cluster.informer import PATIENT, Informer, Pace
-from wattkeeper.cluster.interface import WATCHED, EventRecord, OwnKind, Watched
+from wattkeeper.cluster.interface import WATCHED_BY_SCALER, EventRecord, OwnKind, Watched
 from wattkeeper.cluster.lease import Leases
 from wattkeeper.cluster.metrics import ClusterMetrics
+from wattkeeper.cluster.objects import NodeSelectorTerm, Pod
 from wattkeeper.cluster.state import StateStore
 from wattkeeper.cluster.store import Store
+from wattkeeper.cluster.usage import PodUsage
+from wattkeeper.cluster.usage_reading import UsageReader
 from wattkeeper.cluster.view import InformerView
 from wattkeeper.cluster.writes import Writer
 
@@ -46,7 +50,7 @@ class KubernetesCluster:
         *,
         clock: Clock | None = None,
         registry: CollectorRegistry = REGISTRY,
-        kinds: Sequence[type[Watched]] = WATCHED,
+        kinds: Sequence[type[Watched]] = WATCHED_BY_SCALER,
         pace: Pace = PATIENT,
         request_seconds: float = REQUEST_SECONDS,
         start_seconds: float = START_SECONDS,
@@ -73,6 +77,8 @@ class KubernetesCluster:
         }
         self._view = InformerView(self._informers)
         self._writer = Writer(self._connection)
+        self._gates = GateOpener(self._connection)
+        self._usage = UsageReader(self._connection, metrics)
         self._leases = Leases(self._connection)
         self._events = EventRecorder(self._connection, clock, metrics, instance=instance or socket.gethostname())
         self._state = StateStore(self._connection)
@@ -135,6 +141,14 @@ class KubernetesCluster:
     async def delete(self, gone: OwnKind) -> None:
         """Deletes this very object (by UID). One that is gone already is a success."""
         await self._writer.delete(gone)
+
+    async def open_gate(self, pod: Pod, *, terms: tuple[NodeSelectorTerm, ...] | None) -> None:
+        """Takes the power gate off this very pod (by UID); one whose gate is off already is a success."""
+        await self._gates.open(pod, terms)
+
+    async def read_usage(self) -> tuple[PodUsage, ...]:
+        """Reads what every pod uses right now (metrics.k8s.io)."""
+        return await self._usage.read()
 
     async def record(self, event: EventRecord) -> None:
         """Writes an Event, or counts it into its series."""

@@ -7,6 +7,7 @@ ClusterError
 ├── NotFoundError        the object or its CRD is not there
 ├── ConflictError        somebody else wrote first
 ├── RefusedError         the API server refuses the object; the message names the field
+├── MetricsMissingError  nothing serves metrics.k8s.io
 └── StateCorruptError    persisted state cannot be read whole
 """
 
@@ -47,6 +48,10 @@ class ConflictError(ClusterError):
 
 class RefusedError(ClusterError):
     """The API server refuses the object."""
+
+
+class MetricsMissingError(ClusterError):
+    """Nothing serves metrics.k8s.io."""
 
 
 class StateCorruptError(ClusterError):

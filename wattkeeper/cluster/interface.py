@@ -1,7 +1,7 @@
 """The one interface to a cluster. The Kubernetes client implements it, and so does the digital twin.
 
 Reading is from memory: a `View` is a complete, current picture or says that it is not. Writing is a handful of verbs
-on Wattkeeper's own kinds, and Leases, Events and state. Nothing else of a cluster can be reached.
+on Wattkeeper's own kinds, the power gate of pods, Leases, Events and state. Nothing else of a cluster can be reached.
 """
 
 from __future__ import annotations
@@ -13,13 +13,37 @@ from typing import Literal, Protocol, TypeVar
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
 from wattkeeper.api.power_recommendation import PowerRecommendation
-from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, Node, Pod, ScaledObject
+from wattkeeper.cluster.objects import (
+    Deployment,
+    HorizontalPodAutoscaler,
+    LeaderWorkerSet,
+    LimitRange,
+    Namespace,
+    Node,
+    NodeSelectorTerm,
+    Pod,
+    ResourceQuota,
+    ScaledObject,
+)
+from wattkeeper.cluster.usage import PodUsage
 
 Watched = (
-    Node | Pod | Deployment | LeaderWorkerSet | ScaledObject | PowerBudget | PowerCappingPolicy | PowerRecommendation
+    Node
+    | Namespace
+    | Pod
+    | Deployment
+    | LeaderWorkerSet
+    | ScaledObject
+    | HorizontalPodAutoscaler
+    | LimitRange
+    | ResourceQuota
+    | PowerBudget
+    | PowerCappingPolicy
+    | PowerRecommendation
 )
-WATCHED: tuple[type[Watched], ...] = (
+WATCHED_BY_SCALER: tuple[type[Watched], ...] = (
     Node,
+    Namespace,
     Pod,
     Deployment,
     LeaderWorkerSet,
@@ -28,6 +52,21 @@ WATCHED: tuple[type[Watched], ...] = (
     PowerCappingPolicy,
     PowerRecommendation,
 )
+WATCHED_BY_ADMISSION: tuple[type[Watched], ...] = (
+    PowerBudget,
+    PowerCappingPolicy,
+    PowerRecommendation,
+    Deployment,
+    LeaderWorkerSet,
+    Pod,
+    Namespace,
+    HorizontalPodAutoscaler,
+    LimitRange,
+    ResourceQuota,
+)
+WATCHED: tuple[type[Watched], ...] = tuple(dict.fromkeys((*WATCHED_BY_SCALER, *WATCHED_BY_ADMISSION)))
+"""Every kind that somebody watches. A view knows those that it was made for."""
+
 OwnKind = PowerBudget | PowerCappingPolicy | PowerRecommendation
 T = TypeVar("T", bound=Watched)
 
@@ -111,6 +150,29 @@ class Cluster(Protocol):
 
     async def delete(self, gone: OwnKind) -> None:
         """Deletes this very object (by UID). One that is gone already is a success."""
+        ...
+
+    async def open_gate(self, pod: Pod, *, terms: tuple[NodeSelectorTerm, ...] | None) -> None:
+        """Takes the power gate off this very pod (by UID); one whose gate is off already is a success.
+
+        Args:
+            pod: as the view shows it.
+            terms: all its required node affinity terms from now on, None to leave them as they are. Kubernetes lets
+                terms of a gated pod grow by further requirements, and terms be given to a pod that has none.
+
+        Raises:
+            NotFoundError: the pod is gone, or another one has its name.
+            ConflictError: somebody else changed the pod's gates meanwhile, and ours still holds: look again.
+            RefusedError: the API server refuses the terms, and the gate still holds.
+        """
+        ...
+
+    async def read_usage(self) -> tuple[PodUsage, ...]:
+        """Reads what every pod uses right now (metrics.k8s.io). Entries that cannot be read are left out.
+
+        Raises:
+            MetricsMissingError: nothing serves metrics.k8s.io in this cluster.
+        """
         ...
 
     async def record(self, event: EventRecord) -> None:

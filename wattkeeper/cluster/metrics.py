@@ -46,6 +46,11 @@ class ClusterMetrics:
         self.handler_failures = Gauge(
             "wattkeeper_cluster_handler_failures", "Exceptions of subscribers so far.", ["kind"], registry=registry
         )
+        self.unreadable_usage = Counter(
+            "wattkeeper_cluster_unreadable_usage",
+            "Entries of metrics.k8s.io that could not be read and were left out.",
+            registry=registry,
+        )
         self.events_dropped = Counter(
             "wattkeeper_cluster_events_dropped",
             "Kubernetes Events that were not written because there were too many.",

@@ -26,6 +26,12 @@ class NodeStatus(Slim, frozen=True, kw_only=True):
     allocatable: dict[str, str] = {}
 
 
+class Namespace(Slim, frozen=True, kw_only=True):
+    """A namespace: its labels say whether an admin let the pods in it be changed and gated."""
+
+    metadata: ObjectMeta
+
+
 class Node(Slim, frozen=True, kw_only=True):
     """A node."""
 
@@ -80,12 +86,19 @@ class Affinity(Slim, frozen=True, kw_only=True):
     node_affinity: NodeAffinity | None = None
 
 
+class SchedulingGate(Slim, frozen=True, kw_only=True):
+    """What keeps the scheduler from looking at a pod."""
+
+    name: str
+
+
 class PodSpec(Slim, frozen=True, kw_only=True):
-    """What decides where a pod lands and what it may draw."""
+    """What decides where a pod lands, when, and what it may draw."""
 
     node_name: str = ""
     node_selector: dict[str, str] = {}
     affinity: Affinity | None = None
+    scheduling_gates: tuple[SchedulingGate, ...] = ()
     containers: tuple[Container, ...] = ()
 
 
@@ -200,3 +213,108 @@ class ScaledObject(Slim, frozen=True, kw_only=True):
 
     metadata: ObjectMeta
     spec: ScaledObjectSpec = ScaledObjectSpec()
+
+
+class CrossVersionTarget(Slim, frozen=True, kw_only=True):
+    """What an HPA scales."""
+
+    kind: str
+    name: str
+    api_version: str = ""
+
+
+class MetricTarget(Slim, frozen=True, kw_only=True):
+    """How an HPA compares a metric: Utilization (a share of the request), Value or AverageValue."""
+
+    type: str = ""
+
+
+class ResourceMetric(Slim, frozen=True, kw_only=True):
+    """A resource that an HPA scales on; `container` is empty where it adds up the whole pod."""
+
+    name: str = ""
+    container: str = ""
+    target: MetricTarget = MetricTarget()
+
+
+class Metric(Slim, frozen=True, kw_only=True):
+    """One metric of an HPA. Only those of types Resource and ContainerResource have a resource."""
+
+    type: str = ""
+    resource: ResourceMetric | None = None
+    container_resource: ResourceMetric | None = None
+
+
+class HorizontalPodAutoscalerSpec(Slim, frozen=True, kw_only=True):
+    """What an HPA scales, and on what."""
+
+    scale_target_ref: CrossVersionTarget
+    metrics: tuple[Metric, ...] = ()
+
+
+class HorizontalPodAutoscaler(Slim, frozen=True, kw_only=True):
+    """An HPA (autoscaling/v2). Requests that it divides usage by must not be changed under it."""
+
+    metadata: ObjectMeta
+    spec: HorizontalPodAutoscalerSpec
+
+
+class LimitRangeItem(Slim, frozen=True, kw_only=True):
+    """Bounds and defaults for each object of a type: Container, Pod or PersistentVolumeClaim."""
+
+    type: str = ""
+    min: dict[str, str | int] = {}
+    max: dict[str, str | int] = {}
+    default: dict[str, str | int] = {}
+    default_request: dict[str, str | int] = {}
+    max_limit_request_ratio: dict[str, str | int] = {}
+
+
+class LimitRangeSpec(Slim, frozen=True, kw_only=True):
+    """A LimitRange's entries; all of them hold."""
+
+    limits: tuple[LimitRangeItem, ...] = ()
+
+
+class LimitRange(Slim, frozen=True, kw_only=True):
+    """What single pods and containers of a namespace may request."""
+
+    metadata: ObjectMeta
+    spec: LimitRangeSpec = LimitRangeSpec()
+
+
+class ScopeRequirement(Slim, frozen=True, kw_only=True):
+    """Which pods a quota counts: scopes such as PriorityClass, operators as in node affinity."""
+
+    scope_name: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+class ScopeSelector(Slim, frozen=True, kw_only=True):
+    """Requirements that must all hold."""
+
+    match_expressions: tuple[ScopeRequirement, ...] = ()
+
+
+class ResourceQuotaSpec(Slim, frozen=True, kw_only=True):
+    """What all objects of a namespace (or those in scope) may request together."""
+
+    hard: dict[str, str | int] = {}
+    scopes: tuple[str, ...] = ()
+    scope_selector: ScopeSelector | None = None
+
+
+class ResourceQuotaStatus(Slim, frozen=True, kw_only=True):
+    """What is enforced, and what of it is taken."""
+
+    hard: dict[str, str | int] = {}
+    used: dict[str, str | int] = {}
+
+
+class ResourceQuota(Slim, frozen=True, kw_only=True):
+    """What a namespace may request as a whole."""
+
+    metadata: ObjectMeta
+    spec: ResourceQuotaSpec = ResourceQuotaSpec()
+    status: ResourceQuotaStatus = ResourceQuotaStatus()

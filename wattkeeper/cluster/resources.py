@@ -12,7 +12,17 @@ from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.interface import Watched
-from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, Node, Pod, ScaledObject
+from wattkeeper.cluster.objects import (
+    Deployment,
+    HorizontalPodAutoscaler,
+    LeaderWorkerSet,
+    LimitRange,
+    Namespace,
+    Node,
+    Pod,
+    ResourceQuota,
+    ScaledObject,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +62,7 @@ class Resource:
 RESOURCES: Mapping[type[Watched], Resource] = MappingProxyType(
     {
         Node: Resource(group="", version="v1", kind="Node", plural="nodes", namespaced=False),
+        Namespace: Resource(group="", version="v1", kind="Namespace", plural="namespaces", namespaced=False),
         Pod: Resource(group="", version="v1", kind="Pod", plural="pods"),
         Deployment: Resource(group="apps", version="v1", kind="Deployment", plural="deployments"),
         LeaderWorkerSet: Resource(
@@ -64,6 +75,11 @@ RESOURCES: Mapping[type[Watched], Resource] = MappingProxyType(
         ScaledObject: Resource(
             group="keda.sh", version="v1alpha1", kind="ScaledObject", plural="scaledobjects", optional=True
         ),
+        HorizontalPodAutoscaler: Resource(
+            group="autoscaling", version="v2", kind="HorizontalPodAutoscaler", plural="horizontalpodautoscalers"
+        ),
+        LimitRange: Resource(group="", version="v1", kind="LimitRange", plural="limitranges"),
+        ResourceQuota: Resource(group="", version="v1", kind="ResourceQuota", plural="resourcequotas"),
         PowerBudget: Resource(
             group=GROUP, version=VERSION, kind="PowerBudget", plural="powerbudgets", namespaced=False
         ),
@@ -78,4 +94,5 @@ RESOURCES: Mapping[type[Watched], Resource] = MappingProxyType(
 
 LEASES = Resource(group="coordination.k8s.io", version="v1", kind="Lease", plural="leases")
 EVENTS = Resource(group="events.k8s.io", version="v1", kind="Event", plural="events")
+POD_METRICS = Resource(group="metrics.k8s.io", version="v1beta1", kind="PodMetrics", plural="pods")
 CONFIG_MAPS = Resource(group="", version="v1", kind="ConfigMap", plural="configmaps")

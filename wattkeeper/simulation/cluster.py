@@ -12,10 +12,19 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from wattkeeper.api.admission import POWER_GATE
+from wattkeeper.api.readings import PodKey
 from wattkeeper.cluster.clock import Clock
-from wattkeeper.cluster.errors import NotFoundError, RefusedError, StateCorruptError
+from wattkeeper.cluster.errors import (
+    ConflictError,
+    MetricsMissingError,
+    NotFoundError,
+    RefusedError,
+    StateCorruptError,
+)
 from wattkeeper.cluster.interface import EventRecord, OwnKind, View, Watched
-from wattkeeper.cluster.objects import Deployment
+from wattkeeper.cluster.objects import Affinity, Deployment, NodeAffinity, NodeSelectorTerm, Pod, RequiredNodeAffinity
+from wattkeeper.cluster.usage import PodUsage
 from wattkeeper.simulation.fixtures import check_possible
 from wattkeeper.simulation.store import ObjectStore
 
@@ -57,6 +66,7 @@ class TwinCluster:
         self._leases: dict[tuple[str, str], _Lease] = {}
         self._state: dict[tuple[str, str], bytes] = {}
         self._torn: set[tuple[str, str]] = set()
+        self._usage: dict[PodKey, PodUsage] | None = None
 
     @property
     def view(self) -> View:
@@ -111,6 +121,32 @@ class TwinCluster:
             raise RefusedError(f"{gone.metadata.name} has no UID: delete what the view shows.")
         self.objects.remove(gone)
 
+    async def open_gate(self, pod: Pod, *, terms: tuple[NodeSelectorTerm, ...] | None) -> None:
+        """Takes the power gate off this very pod (by UID)."""
+        name = f"Pod {pod.metadata.namespace}/{pod.metadata.name}"
+        now = self.objects.get(Pod, pod.metadata.namespace, pod.metadata.name)
+        if now is None or now.metadata.uid != pod.metadata.uid:
+            raise NotFoundError(f"{name} is not there, or another one: its gate stays.")
+        left = tuple(gate for gate in now.spec.scheduling_gates if gate.name != POWER_GATE)
+        if left == now.spec.scheduling_gates:
+            return
+        if now.spec.scheduling_gates != pod.spec.scheduling_gates:
+            raise ConflictError(f"the gates of {name} have changed")
+        if terms is not None and not tightened(required_terms(now), terms):
+            raise RefusedError(f"{name}: required node affinity terms of a gated pod can only be tightened")
+        spec = msgspec.structs.replace(now.spec, scheduling_gates=left)
+        if terms is not None:
+            required = RequiredNodeAffinity(node_selector_terms=terms)
+            node_affinity = NodeAffinity(required_during_scheduling_ignored_during_execution=required)
+            spec = msgspec.structs.replace(spec, affinity=Affinity(node_affinity=node_affinity))
+        self.objects.update(msgspec.structs.replace(now, spec=spec))
+
+    async def read_usage(self) -> tuple[PodUsage, ...]:
+        """Reads what every pod uses right now."""
+        if self._usage is None:
+            raise MetricsMissingError("Nothing serves metrics.k8s.io in this cluster: say what pods use first.")
+        return tuple(self._usage.values())
+
     async def record(self, event: EventRecord) -> None:
         """Keeps an event; one with a known key raises the count of its series."""
         now = self._clock.now()
@@ -151,6 +187,10 @@ class TwinCluster:
         """Leaves state as a write that was cut off leaves it."""
         self._torn.add((namespace, name))
 
+    def use(self, *usage: PodUsage) -> None:
+        """Says what pods use, as metrics-server does; it is there from the first call."""
+        self._usage = (self._usage or {}) | {one.key: one for one in usage}
+
     def create(self, new: T) -> T:
         """Creates an object of any kind, as a user or a controller would, and returns it as stored.
 
@@ -171,3 +211,30 @@ class TwinCluster:
             raise NotFoundError(f"Deployment {namespace}/{name} is not there.")
         spec = msgspec.structs.replace(deployment.spec, replicas=replicas)
         self.objects.update(msgspec.structs.replace(deployment, spec=spec))
+
+
+def required_terms(pod: Pod) -> tuple[NodeSelectorTerm, ...]:
+    """Returns a pod's required node affinity terms."""
+    node_affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
+    required = node_affinity.required_during_scheduling_ignored_during_execution if node_affinity else None
+    return required.node_selector_terms if required else ()
+
+
+def tightened(old: tuple[NodeSelectorTerm, ...], new: tuple[NodeSelectorTerm, ...]) -> bool:
+    """Says whether the API server takes `new` for `old` on a gated pod.
+
+    Without terms any may come; else there must be as many, each with requirements added at the end (kubernetes 1.36
+    pkg/apis/core/validation/validation.go, validateNodeAffinityMutation).
+    """
+    if not old:
+        return True
+    return len(old) == len(new) and all(map(_grown, old, new))
+
+
+def _grown(old: NodeSelectorTerm, new: NodeSelectorTerm) -> bool:
+    if not old.match_expressions and not old.match_fields:
+        return old == new  # An empty term selects nothing, and must go on doing so.
+    return (
+        new.match_expressions[: len(old.match_expressions)] == old.match_expressions
+        and new.match_fields[: len(old.match_fields)] == old.match_fields
+    )

@@ -8,12 +8,12 @@ from __future__ import annotations
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.quantity import parse_quantity
 from wattkeeper.cluster.interface import View, Watched
-from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, Node, Pod, ScaledObject
+from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, Namespace, Node, Pod, ScaledObject
 from wattkeeper.recommender.nodes import gpu_count
 from wattkeeper.recommender.pods import requested
 from wattkeeper.simulation.errors import ImpossibleFixtureError
 
-_CLUSTER_SCOPED = (Node, PowerBudget)
+_CLUSTER_SCOPED = (Node, Namespace, PowerBudget)
 
 
 def check_possible(new: Watched, view: View) -> None:

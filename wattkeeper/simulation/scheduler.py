@@ -34,6 +34,8 @@ class Scheduler:
         if pod is not None:
             self._waiting.pop(pod.metadata.uid, None)
         if new is not None and not new.spec.node_name and not new.metadata.deletion_timestamp:
+            if new.spec.scheduling_gates:
+                return  # Kubernetes looks at a pod when its last gate is gone.
             self._waiting[new.metadata.uid] = new
 
     def reconcile(self) -> None:

@@ -98,5 +98,5 @@ class ObjectStore:
 
 
 def spec_of(one: Watched) -> object:
-    """Returns what a change of is a new generation: the spec; nothing for nodes, of which only status is kept."""
+    """Returns what a change of is a new generation: the spec; nothing for kinds of which none is kept."""
     return getattr(one, "spec", None)

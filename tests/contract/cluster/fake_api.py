@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
@@ -181,7 +182,7 @@ class FakeApi:
         if old is None:
             return _refuse(Answer(code=404, message="not found"))
         if request.content_type == "application/json-patch+json":
-            return self._replace_status(path, old, cast("list[Object]", wanted))
+            return self._json_patch(path, old, cast("list[Object]", wanted))
         guard = wanted.get("metadata", {}).get("resourceVersion")
         if guard and guard != old["metadata"]["resourceVersion"]:
             return _refuse(Answer(code=409, message="the object has been modified", reason="Conflict"))
@@ -196,16 +197,40 @@ class FakeApi:
         del self.objects[path]
         return web.json_response({"kind": "Status"})
 
-    def _replace_status(self, path: str, old: Object, operations: list[Object]) -> web.Response:
-        for operation in operations:
-            if operation["op"] == "test" and operation["value"] != old["metadata"]["uid"]:
-                return _refuse(Answer(code=422, message="test failed", reason="Invalid"))
-        return self._keep(path, {**old, "status": operations[-1]["value"]})
+    def _json_patch(self, path: str, old: Object, operations: list[Object]) -> web.Response:
+        new = copy.deepcopy(old)
+        try:
+            for operation in operations:
+                _operate(new, operation)
+        except (LookupError, ValueError) as error:
+            # Both failed tests and paths that are not there.
+            return _refuse(Answer(code=422, message=f"the patch fails: {error!r}", reason="Invalid"))
+        return self._keep(path, new)
 
     def _keep(self, path: str, new: Object) -> web.Response:
         new["metadata"]["resourceVersion"] = f"w{self._writes}"
         self.objects[path] = new
         return web.json_response(new)
+
+
+def _operate(target: Any, operation: Object) -> None:
+    """Does one operation of RFC 6902, as far as the client uses it: into lists nothing is added."""
+    *parents, last = operation["path"].strip("/").split("/")
+    for part in parents:
+        target = target[_place(target, part)]
+    place = _place(target, last)
+    match operation["op"]:
+        case "test":
+            if target[place] != operation["value"]:
+                raise ValueError(operation["path"])
+        case "remove":
+            del target[place]
+        case _:
+            target[place] = operation["value"]
+
+
+def _place(target: object, part: str) -> Any:
+    return int(part) if isinstance(target, list) else part
 
 
 def _merged(old: Object, patch: Object) -> Object:

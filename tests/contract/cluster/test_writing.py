@@ -80,6 +80,8 @@ async def test_a_status_arrives_whole_with_its_zeros(api: FakeApi, make_cluster:
         "lowerBound": {"replicas": 0, "watts": 0.0},
         "upperBound": {"replicas": 0, "watts": 0.0},
         "reason": "BudgetBinds",
+        "replicaWatts": 0.0,
+        "slippedPods": 0,
     }
 
 

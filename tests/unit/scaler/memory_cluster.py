@@ -8,8 +8,11 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from wattkeeper.cluster.errors import ClusterError
+from wattkeeper.api.admission import POWER_GATE
+from wattkeeper.cluster.errors import ClusterError, MetricsMissingError, NotFoundError
 from wattkeeper.cluster.interface import WATCHED, ChangeHandler, EventRecord, OwnKind, Watched
+from wattkeeper.cluster.objects import NodeSelectorTerm, Pod
+from wattkeeper.cluster.usage import PodUsage
 
 T = TypeVar("T", bound=Watched)
 
@@ -72,6 +75,7 @@ class MemoryCluster:
         failing: (verb, name) pairs, or (verb, "*"), that fail.
         events: what was recorded.
         lease_holders: who holds which Lease; shared between the replicas of a test.
+        opened: pods whose gate was opened, with the terms that they were given.
         states: what write_state keeps; a ClusterError in it is raised by read_state.
     """
 
@@ -83,6 +87,7 @@ class MemoryCluster:
         self.events: list[EventRecord] = []
         self.lease_holders: dict[str, str] = {}
         self.states: dict[str, bytes | ClusterError] = {}
+        self.opened: list[tuple[str, tuple[NodeSelectorTerm, ...] | None]] = []
 
     @property
     def view(self) -> MemoryView:
@@ -113,6 +118,18 @@ class MemoryCluster:
         assert gone.metadata.uid
         self._write("delete", gone)
         self._view.remove(type(gone), gone.metadata.namespace, gone.metadata.name)
+
+    async def open_gate(self, pod: Pod, *, terms: tuple[NodeSelectorTerm, ...] | None) -> None:
+        self._fail("open", pod.metadata.name)
+        now = self._view.get(Pod, pod.metadata.namespace, pod.metadata.name)
+        if now is None or now.metadata.uid != pod.metadata.uid:
+            raise NotFoundError(pod.metadata.name)
+        self.opened.append((pod.metadata.name, terms))
+        left = tuple(gate for gate in now.spec.scheduling_gates if gate.name != POWER_GATE)
+        self._view.put(replace(now, spec=replace(now.spec, scheduling_gates=left)))
+
+    async def read_usage(self) -> tuple[PodUsage, ...]:
+        raise MetricsMissingError("no metrics here")
 
     async def record(self, event: EventRecord) -> None:
         self._fail("record", event.regarding.metadata.name)

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from tests.unit.simulation.fixtures import SetClock, deployment, node, pods
+from wattkeeper.api.admission import POWER_GATE
 from wattkeeper.api.meta import ObjectMeta
 from wattkeeper.cluster.objects import (
     Deployment,
@@ -18,6 +19,7 @@ from wattkeeper.cluster.objects import (
     ScaledObject,
     ScaledObjectSpec,
     ScaledObjectTarget,
+    SchedulingGate,
     Trigger,
 )
 from wattkeeper.recommender.pods import service_of
@@ -120,6 +122,21 @@ def test_a_pod_that_fits_nowhere_stays_pending_and_starts_when_there_is_room() -
     bench.settle()
 
     assert all(pod.spec.node_name for pod in pods(bench.cluster))
+
+
+async def test_a_gated_pod_is_looked_at_when_its_gate_is_gone() -> None:
+    bench = Bench("a1")
+    pod = bench.cluster.create(
+        Pod(
+            metadata=ObjectMeta(name="gated", namespace="llm"),
+            spec=PodSpec(scheduling_gates=(SchedulingGate(name=POWER_GATE),)),
+        )
+    )
+    bench.settle()
+    assert bench.kubelet.running == {}
+    await bench.cluster.open_gate(pod, terms=None)
+    bench.settle()
+    assert list(bench.kubelet.running) == [pod.metadata.uid]
 
 
 def test_pods_land_only_where_their_selector_allows() -> None:
