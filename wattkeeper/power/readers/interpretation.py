@@ -74,7 +74,7 @@ def interpret(
     kepler = read_kepler(found, settings.zone_names, gone_seconds)
     known = frozenset(kepler.node_cpu) | kepler.frozen
     legacy = read_legacy(found, known, gone_seconds)
-    known |= frozenset(legacy.node_cpu)
+    known |= frozenset(legacy.node_cpu) | legacy.frozen
     dcgm = read_dcgm(
         found,
         known=known,
@@ -87,7 +87,7 @@ def interpret(
     platform = {**legacy.node_platform, **read_meters(found, known, gone_seconds)}
     use_dcgm = dcgm.pods_named or not kepler.pod_gpu
     dcgm_nodes = frozenset(dcgm.node_gpu) if use_dcgm else frozenset[str]()
-    said = [*problems, *_problems(kepler, dcgm, serving)]
+    said = [*problems, *_problems(kepler, legacy, dcgm, serving)]
 
     node_cpu = _clamped(
         {**legacy.node_cpu, **kepler.node_cpu}, {}, settings.node_cpu_limit_watts, "CPU watts of node", said
@@ -154,13 +154,13 @@ def _clamped(
     return inside
 
 
-def _problems(kepler: KeplerReadings, dcgm: DcgmReadings, serving: ServingReadings) -> list[str]:
+def _problems(
+    kepler: KeplerReadings, legacy: LegacyReadings, dcgm: DcgmReadings, serving: ServingReadings
+) -> list[str]:
     said: list[str] = []
-    if kepler.frozen:
-        said.append(
-            f"Kepler answers on node {_names(sorted(kepler.frozen))}, but its counters no longer advance: "
-            "restart it there."
-        )
+    frozen = sorted(kepler.frozen | legacy.frozen)
+    if frozen:
+        said.append(f"Kepler answers on node {_names(frozen)}, but its counters no longer advance: restart it there.")
     if dcgm.node_gpu and not dcgm.pods_named and not kepler.pod_gpu:
         said.append(
             "dcgm-exporter names no pods: start it with --kubernetes (DCGM_EXPORTER_KUBERNETES=true) and let it reach "

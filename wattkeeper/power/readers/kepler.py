@@ -68,11 +68,11 @@ def read_kepler(found: Found, zones: tuple[str, ...], gone_seconds: float) -> Ke
     """
     cpu_rows = list(_both(found, zones))
     node_cpu = total(cpu_rows, gone_seconds)
-    frozen = _frozen(cpu_rows, gone_seconds)
+    frozen = rates.frozen(cpu_rows, gone_seconds)
     cpu_idle = total(_zone_rows(found.get(NODE_IDLE, ()), zones), gone_seconds)
     pod_nodes: dict[PodKey, str] = {}
     pod_cpu = total(_pod_rows(found.get(POD_CPU, ()), zones, frozen, pod_nodes), gone_seconds)
-    node_gpu = _node_gpu(found, gone_seconds)
+    node_gpu = _node_gpu(found, frozen, gone_seconds)
     return KeplerReadings(
         node_cpu=node_cpu,
         node_cpu_idle={node: one for node, one in cpu_idle.items() if node in node_cpu and node not in frozen},
@@ -115,17 +115,10 @@ def _both(found: Found, zones: tuple[str, ...]) -> Iterator[tuple[str, _Zone, Pa
             continue
         idle_at = dict(idle.get(_scraped(labels), ()))
         sums = [(when, joules + idle_at[when]) for when, joules in points if when in idle_at]
-        if sums:
-            yield node, (labels.zone, labels.path, ""), rates.while_advancing(sums)
-
-
-def _frozen(rows: Sequence[tuple[str, _Zone, Part]], gone_seconds: float) -> set[str]:
-    advanced: dict[str, float] = {}
-    sampled: dict[str, float] = {}
-    for node, _, part in rows:
-        advanced[node] = max(part.timestamp, advanced.get(node, 0.0))
-        sampled[node] = max(part.sampled, sampled.get(node, 0.0))
-    return {node for node, when in advanced.items() if when < sampled[node] - gone_seconds}
+        last_seen = points[-1][0]
+        # Without its other half a zone is unknown: left out, it would count as 0.
+        part = rates.while_advancing(sums) if sums else Part(math.nan, last_seen, last_seen)
+        yield node, (labels.zone, labels.path, ""), part
 
 
 def _scraped(labels: Labels) -> tuple[str, ...]:
@@ -140,10 +133,11 @@ def _gpu_rows(series: Sequence[Series], measure: rates.Measure) -> Iterator[tupl
             yield node, labels.gpu_uuid or labels.gpu, measure(points)
 
 
-def _node_gpu(found: Found, gone_seconds: float) -> dict[str, Reading]:
+def _node_gpu(found: Found, frozen: AbstractSet[str], gone_seconds: float) -> dict[str, Reading]:
     by_joules = total(_gpu_rows(found.get(NODE_GPU_JOULES, ()), rates.while_advancing), gone_seconds)
     by_gauge = total(_gpu_rows(found.get(NODE_GPU_WATTS, ()), rates.positive_gauge), gone_seconds)
-    return {**by_gauge, **by_joules}
+    # A frozen Kepler's gauges look young.
+    return {**{node: one for node, one in by_gauge.items() if node not in frozen}, **by_joules}
 
 
 def _pod_rows(

@@ -7,7 +7,7 @@ keeps as `exported_instance` unless labels are honoured.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -30,7 +30,10 @@ _NO_PODS = {"", "system_processes", "kernel_processes", "unknown"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LegacyReadings:
-    """What legacy Kepler says, in watts: by node, and dynamic watts by pod. GPUs are there only where it has them."""
+    """What legacy Kepler says, in watts: by node, and dynamic watts by pod. GPUs are there only where it has them.
+
+    `frozen` are nodes whose Kepler answers with counters that no longer advance.
+    """
 
     node_cpu: Mapping[str, Reading]
     node_cpu_idle: Mapping[str, Reading]
@@ -39,6 +42,7 @@ class LegacyReadings:
     node_platform: Mapping[str, Reading]
     pod_cpu: Mapping[PodKey, Reading]
     pod_gpu: Mapping[PodKey, Reading]
+    frozen: AbstractSet[str]
 
 
 def read_legacy(found: Found, known: AbstractSet[str], gone_seconds: float) -> LegacyReadings:
@@ -52,14 +56,19 @@ def read_legacy(found: Found, known: AbstractSet[str], gone_seconds: float) -> L
     cpu = [one for part in _COMPONENTS for one in found.get(f"kepler_node_{part}_joules_total", ())]
     gpu = [one for one in found.get(NODE_GPU, ()) if one.labels.mode]
     pods = [one for part in _COMPONENTS for one in found.get(f"kepler_container_{part}_joules_total", ())]
+    cpu_rows = list(_node_rows(cpu, known, (DYNAMIC, IDLE)))
+    frozen = rates.frozen(cpu_rows, gone_seconds)
+    # Containers carry their exporter's target labels, and not always its node's name.
+    silent = frozen | {one.labels.instance for one in cpu if node_of(one.labels, known) in frozen} - {""}
     return LegacyReadings(
-        node_cpu=total(_node_rows(cpu, known, (DYNAMIC, IDLE)), gone_seconds),
-        node_cpu_idle=total(_node_rows(cpu, known, (IDLE,)), gone_seconds),
-        node_gpu=total(_node_rows(gpu, known, (DYNAMIC, IDLE)), gone_seconds),
-        node_gpu_idle=total(_node_rows(gpu, known, (IDLE,)), gone_seconds),
-        node_platform=_platform(found, known, gone_seconds),
-        pod_cpu=total(_pod_rows(pods), gone_seconds),
-        pod_gpu=total(_pod_rows(found.get(CONTAINER_GPU, ())), gone_seconds),
+        node_cpu=_drawn(cpu_rows, gone_seconds),
+        node_cpu_idle=_drawn(_node_rows(cpu, known, (IDLE,)), gone_seconds),
+        node_gpu=_drawn(_node_rows(gpu, known, (DYNAMIC, IDLE)), gone_seconds),
+        node_gpu_idle=_drawn(_node_rows(gpu, known, (IDLE,)), gone_seconds),
+        node_platform=_drawn(_node_rows(found.get(NODE_PLATFORM, ()), known, (DYNAMIC, IDLE)), gone_seconds),
+        pod_cpu=total(_pod_rows(pods, known, silent), gone_seconds),
+        pod_gpu=total(_pod_rows(found.get(CONTAINER_GPU, ()), known, silent), gone_seconds),
+        frozen=frozen,
     )
 
 
@@ -73,17 +82,21 @@ def _node_rows(
     for labels, points in series:
         node = node_of(labels, known)
         if node and labels.mode in modes:
-            yield node, _part_of(labels), rates.per_second(points)
+            yield node, _part_of(labels), rates.whole_machine(points)
 
 
-def _platform(found: Found, known: AbstractSet[str], gone_seconds: float) -> dict[str, Reading]:
-    rows = _node_rows(found.get(NODE_PLATFORM, ()), known, (DYNAMIC, IDLE))
+def _drawn(rows: Iterable[tuple[str, tuple[str, ...], Part]], gone_seconds: float) -> dict[str, Reading]:
+    """Sums parts by node; 0 W is unknown, for whatever runs draws something."""
     return {node: one for node, one in total(rows, gone_seconds).items() if one.value > 0.0}
 
 
-def _pod_rows(series: Sequence[Series]) -> Iterator[tuple[PodKey, tuple[str, ...], Part]]:
+def _pod_rows(
+    series: Sequence[Series], known: AbstractSet[str], silent: AbstractSet[str]
+) -> Iterator[tuple[PodKey, tuple[str, ...], Part]]:
     for labels, points in series:
         if labels.mode != DYNAMIC or labels.pod_name in _NO_PODS:
+            continue
+        if labels.instance in silent or node_of(labels, known) in silent:
             continue
         key = PodKey(labels.container_namespace, labels.pod_name)
         yield key, (labels.metric, labels.container_name, labels.container_id), rates.per_second(points)

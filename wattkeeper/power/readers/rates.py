@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from wattkeeper.power.readers.samples import Part, Point
 
@@ -66,6 +66,38 @@ def while_advancing(points: Sequence[Point], *, least_changes: int = 1) -> Part:
     begin = changes[0] if len(changes) > 1 else points[0]
     end = changes[-1]
     return Part((end[1] - begin[1]) / (end[0] - begin[0]), end[0], last_seen)
+
+
+def whole_machine(points: Sequence[Point]) -> Part:
+    """Returns the rate of one of several counters of which, on a machine that runs, some always advance.
+
+    One that stands still adds 0, and does not make the machine's reading any younger: see `frozen`.
+    """
+    part = while_advancing(points)
+    return part._replace(value=0.0) if math.isnan(part.value) and part.timestamp < part.sampled else part
+
+
+def frozen(rows: Iterable[tuple[str, Hashable, Part]], gone_seconds: float) -> set[str]:
+    """Returns nodes that are sampled while nothing of what must advance there does.
+
+    Args:
+        rows: (node, what the part is, the part); parts are timed by their last change.
+        gone_seconds: how much later than the last change a node may be sampled. Where that is more than the window,
+            standing still in all of it is enough.
+    """
+    advanced: dict[str, float] = {}
+    sampled: dict[str, float] = {}
+    moves: set[str] = set()
+    for node, _, part in rows:
+        advanced[node] = max(part.timestamp, advanced.get(node, 0.0))
+        sampled[node] = max(part.sampled, sampled.get(node, 0.0))
+        if part.value > 0.0:
+            moves.add(node)
+    return {
+        node
+        for node, when in advanced.items()
+        if when < sampled[node] - gone_seconds or (node not in moves and when < sampled[node])
+    }
 
 
 STEPPING = 1.5

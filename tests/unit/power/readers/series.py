@@ -67,8 +67,10 @@ def pod_cpu(
     )
 
 
-def run(*parts: Series | Sequence[Series], settings: ReaderSettings | None = None) -> Interpreted:
-    """Interprets series as one round."""
+def run(
+    *parts: Series | Sequence[Series], settings: ReaderSettings | None = None, interval: float = INTERVAL
+) -> Interpreted:
+    """Interprets series as one round, `interval` being that of the slowest source."""
     found: dict[str, list[Series]] = {}
     for part in parts:
         for one in [part] if isinstance(part, Series) else part:
@@ -77,7 +79,7 @@ def run(*parts: Series | Sequence[Series], settings: ReaderSettings | None = Non
         found,
         settings or ReaderSettings(),
         IdleWatts(),
-        interval_seconds=INTERVAL,
+        interval_seconds=interval,
         demand={},
         meters={},
         problems=(),

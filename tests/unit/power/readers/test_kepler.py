@@ -2,6 +2,7 @@ import msgspec
 import pytest
 
 from tests.unit.power.readers.series import NOW, ages, by_name, counter, node_cpu, pod_cpu, run, series
+from wattkeeper.power.readers import kepler
 from wattkeeper.power.readers.settings import ReaderSettings
 
 
@@ -96,6 +97,30 @@ def test_a_frozen_kepler_grows_old_and_its_pods_are_unknown():
     assert ages(found.measurements.node_cpu_watts) == {"n1": 15.0}
     assert by_name(found.measurements.pod_cpu_watts) == {}
     assert "no longer advance" in " ".join(found.measurements.problems)
+
+
+def still(metric: str, **labels: str):
+    """A counter that stood still in the whole window."""
+    return series(metric, [500, 500, 500, 500], node_name="n1", labels=labels)
+
+
+def test_pods_of_a_frozen_kepler_are_unknown_beside_a_source_that_is_slow():
+    stopped = [still(name, zone="package", path="package") for name in kepler.NODE_METRICS[:2]]
+    found = run(stopped, pod_cpu("a", 0), interval=30.0)
+    assert by_name(found.measurements.node_cpu_watts) == {}
+    assert by_name(found.measurements.pod_cpu_watts) == {}
+    assert "no longer advance" in " ".join(found.measurements.problems)
+
+
+def test_gauges_of_a_frozen_kepler_do_not_stand_in_for_its_counters():
+    stopped = [still(name, zone="package", path="package") for name in kepler.NODE_METRICS[:2]]
+    gpus = [still("kepler_node_gpu_joules_total", gpu_uuid="G"), still("kepler_node_gpu_watts", gpu_uuid="G")]
+    assert by_name(run(stopped, gpus).measurements.node_gpu_watts) == {}
+
+
+def test_a_zone_without_its_idle_joules_leaves_the_node_unknown():
+    package, dram = node_cpu("n1", 200, 100), node_cpu("n1", 20, 10, zone="dram")
+    assert by_name(run(package, dram[:1]).measurements.node_cpu_watts) == {}
 
 
 def test_a_kepler_that_answers_without_power_series_yields_nothing():

@@ -1,5 +1,7 @@
-from tests.unit.power.readers.series import by_name, counter, node_cpu, run
+from tests.unit.power.readers.series import ages, by_name, counter, node_cpu, run, series
 from tests.unit.power.readers.test_dcgm import gpu
+
+MODES = ("dynamic", "idle")
 
 
 def node(part: str, mode: str, watts: float, **labels: str):
@@ -59,3 +61,38 @@ def test_system_processes_are_no_pod():
         pod_name="system_processes",
     )  # fmt: skip
     assert by_name(run(system).measurements.pod_cpu_watts) == {}
+
+
+def stopping(metric: str, values: list[float], mode: str, **more: str):
+    return series(metric, values, mode=mode, labels={"instance": "10.0.0.9:9102", **more})
+
+
+def test_a_frozen_exporter_grows_old_and_its_pods_are_unknown():
+    values = [0.0, 500.0, 500.0, 500.0, 500.0]
+    found = run(
+        [stopping("kepler_node_package_joules_total", values, mode, exported_instance="n1") for mode in MODES],
+        stopping("kepler_container_package_joules_total", values, "dynamic", container_namespace="ml", pod_name="a"),
+    )
+    assert by_name(found.measurements.node_cpu_watts) == {"n1": 200.0}
+    assert ages(found.measurements.node_cpu_watts) == {"n1": 15.0}
+    assert by_name(found.measurements.pod_cpu_watts) == {}
+    assert "no longer advance" in " ".join(found.measurements.problems)
+
+
+def test_an_exporter_that_stood_still_in_the_whole_window_is_unknown_and_not_0():
+    values = [500.0, 500.0, 500.0, 500.0]
+    found = run(
+        [stopping("kepler_node_package_joules_total", values, mode, exported_instance="n1") for mode in MODES],
+        stopping("kepler_container_package_joules_total", values, "dynamic", container_namespace="ml", pod_name="a"),
+    )
+    assert by_name(found.measurements.node_cpu_watts) == {}
+    assert by_name(found.measurements.pod_cpu_watts) == {}
+
+
+def test_an_idle_draw_that_is_not_told_does_not_hide_what_is():
+    found = run(
+        stopping("kepler_node_package_joules_total", [0.0, 0.0, 0.0], "idle", exported_instance="n1"),
+        node("package", "dynamic", 200),
+    )
+    assert by_name(found.measurements.node_cpu_watts) == {"n1": 200.0}
+    assert by_name(found.measurements.node_cpu_idle_watts) == {}
