@@ -55,7 +55,7 @@ def check_scaled_objects(
     for one in scaled_objects:
         if our_triggers(one):
             unachievable += _unachievable(one, floor)
-            hindrances += _hindrances(one, ceiling, server_minor)
+            hindrances += _below_floor(one, floor) + _hindrances(one, ceiling, server_minor)
     return CapFindings(
         unachievable=tuple(unachievable),
         hindrances=tuple(hindrances),
@@ -101,6 +101,21 @@ def _unachievable(scaled_object: ScaledObject, floor: int) -> list[str]:
             "highest: remove them."
         )
     return found
+
+
+def _below_floor(scaled_object: ScaledObject, floor: int) -> list[str]:
+    """Says where KEDA may stop a target that no cap may stop.
+
+    KEDA 2.21 reads a trigger as inactive, without an error, where its scalers are rebuilt while it asks them
+    (pkg/scaling/scale_handler.go, getScalerState: ErrCacheClosed). With minReplicaCount 0 that scales to zero.
+    """
+    if floor == 0 or scaled_object.spec.min_replica_count > 0:
+        return []
+    name = scaled_object.metadata.name
+    return [
+        f"KEDA can stop the target for a moment when ScaledObject {name} is changed, because its minReplicaCount is 0: "
+        f"set it to {floor}, the policy's minReplicas."
+    ]
 
 
 def _hindrances(scaled_object: ScaledObject, ceiling: int, server_minor: int) -> list[str]:

@@ -126,8 +126,8 @@ class Recommender:
             floor=services.floor,
             ceiling=services.ceiling,
         )
-        # A service that is only told its cap need not say what its traffic is, and cannot while nothing of it runs: then
-        # it asks for all it may have. Readings that are lost do not make it ask for more.
+        # A service that is only told its cap need not say what its traffic is, and cannot while nothing of it runs:
+        # then it asks for all it may have. Readings that are lost do not make it ask for more.
         unmeasured_cap = services.cap_only & ~known & (~services.demand_stated | (sums.active == 0))
         demand = np.where(unmeasured_cap, np.maximum(services.ceiling, services.floor), demand)
         self._times.append(("time",), np.array([now]))

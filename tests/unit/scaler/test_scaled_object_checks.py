@@ -33,7 +33,15 @@ def test_what_keeps_a_cap_from_being_kept_is_said_with_its_remedy(scaled: Scaled
 
 
 def test_a_floor_at_the_minimum_needs_neither_zero_nor_a_short_cooldown() -> None:
-    assert check(scaled_object(minimum=2, cooldown=300), floor=2).unachievable == ()
+    found = check(scaled_object(minimum=2, cooldown=300), floor=2)
+    assert (found.unachievable, found.hindrances) == ((), ())
+
+
+def test_a_minimum_of_zero_below_the_floor_lets_keda_stop_the_target_and_is_said() -> None:
+    found = check(scaled_object(minimum=0), floor=2)
+    assert found.unachievable == ()
+    (message,) = found.hindrances
+    assert "set it to 2" in message
 
 
 def test_a_formula_that_joins_demand_and_cap_is_fine() -> None:
