@@ -25,6 +25,7 @@ from wattkeeper.cluster.errors import (
 from wattkeeper.cluster.interface import EventRecord, OwnKind, View, Watched
 from wattkeeper.cluster.objects import Affinity, Deployment, NodeAffinity, NodeSelectorTerm, Pod, RequiredNodeAffinity
 from wattkeeper.cluster.usage import PodUsage
+from wattkeeper.recommender.affinity import required_terms
 from wattkeeper.simulation.fixtures import check_possible
 from wattkeeper.simulation.store import ObjectStore
 
@@ -132,7 +133,7 @@ class TwinCluster:
             return
         if now.spec.scheduling_gates != pod.spec.scheduling_gates:
             raise ConflictError(f"the gates of {name} have changed")
-        if terms is not None and not tightened(required_terms(now), terms):
+        if terms is not None and not tightened(required_terms(now.spec), terms):
             raise RefusedError(f"{name}: required node affinity terms of a gated pod can only be tightened")
         spec = msgspec.structs.replace(now.spec, scheduling_gates=left)
         if terms is not None:
@@ -211,13 +212,6 @@ class TwinCluster:
             raise NotFoundError(f"Deployment {namespace}/{name} is not there.")
         spec = msgspec.structs.replace(deployment.spec, replicas=replicas)
         self.objects.update(msgspec.structs.replace(deployment, spec=spec))
-
-
-def required_terms(pod: Pod) -> tuple[NodeSelectorTerm, ...]:
-    """Returns a pod's required node affinity terms."""
-    node_affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
-    required = node_affinity.required_during_scheduling_ignored_during_execution if node_affinity else None
-    return required.node_selector_terms if required else ()
 
 
 def tightened(old: tuple[NodeSelectorTerm, ...], new: tuple[NodeSelectorTerm, ...]) -> bool:

@@ -27,7 +27,8 @@ from wattkeeper.cluster.objects import (
     RequiredNodeAffinity,
     SchedulingGate,
 )
-from wattkeeper.simulation.cluster import TwinCluster, required_terms
+from wattkeeper.recommender.affinity import required_terms
+from wattkeeper.simulation.cluster import TwinCluster
 
 PATH = "/api/v1/namespaces/chat/pods/llm-1"
 
@@ -124,19 +125,19 @@ async def test_a_gate_that_is_off_already_is_a_success(place: Place) -> None:
 async def test_terms_are_given_to_a_pod_without_any(place: Place, affinity: Affinity | None) -> None:
     pod = place.put(gated(POWER_GATE, affinity=affinity))
     await place.cluster.open_gate(pod, terms=(term(NOT_R7), term(POOL)))
-    assert required_terms(place.read()) == (term(NOT_R7), term(POOL))
+    assert required_terms(place.read().spec) == (term(NOT_R7), term(POOL))
 
 
 async def test_terms_replace_a_pods_own(place: Place) -> None:
     pod = place.put(gated(POWER_GATE, affinity=requiring(term(POOL))))
     await place.cluster.open_gate(pod, terms=(term(POOL, NOT_R7),))
-    assert required_terms(place.read()) == (term(POOL, NOT_R7),)
+    assert required_terms(place.read().spec) == (term(POOL, NOT_R7),)
 
 
 async def test_a_pods_own_terms_stay_where_none_are_given(place: Place) -> None:
     pod = place.put(gated(POWER_GATE, affinity=requiring(term(POOL))))
     await place.cluster.open_gate(pod, terms=None)
-    assert required_terms(place.read()) == (term(POOL),)
+    assert required_terms(place.read().spec) == (term(POOL),)
 
 
 async def test_a_namesake_keeps_its_gate(place: Place) -> None:
