@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
 from wattkeeper.power.readers import rates
@@ -27,21 +27,27 @@ def read_meters(found: Found, known: AbstractSet[str], gone_seconds: float) -> d
         gone_seconds: a series last seen that much before its node's youngest is gone.
     """
     wholes = _chassis(found, gone_seconds)
-    supplies = total(_supplies(found), gone_seconds)
+    # One of several supplies may stand by at 0 W, all of them together do not.
+    supplies = {node: one for node, one in total(_supplies(found), gone_seconds).items() if one.value > 0.0}
     ipmi = total(_ipmi(found, known), gone_seconds)
     return {**ipmi, **supplies, **wholes}
 
 
 def _chassis(found: Found, gone_seconds: float) -> dict[str, Reading]:
-    highest: dict[tuple[str, tuple[str, str]], Part] = {}
+    controls: dict[tuple[str, tuple[str, str]], list[Part]] = {}
     for labels, points in found.get(REDFISH, ()):
-        part = rates.positive_gauge(points)
-        if not labels.node_name or labels.source_type.startswith(_SUPPLY):
-            continue
-        key = (labels.node_name, (labels.bmc_id, labels.chassis_id))
-        if key not in highest or not part.value <= highest[key].value:
-            highest[key] = part
-    return total(((node, chassis, part) for (node, chassis), part in highest.items()), gone_seconds)
+        if labels.node_name and not labels.source_type.startswith(_SUPPLY):
+            key = (labels.node_name, (labels.bmc_id, labels.chassis_id))
+            controls.setdefault(key, []).append(rates.positive_gauge(points))
+    return total(
+        ((node, chassis, _highest(parts, gone_seconds)) for (node, chassis), parts in controls.items()), gone_seconds
+    )
+
+
+def _highest(parts: Sequence[Part], gone_seconds: float) -> Part:
+    oldest = max(part.sampled for part in parts) - gone_seconds
+    # NaN is lower than any.
+    return max((part for part in parts if part.sampled >= oldest), key=lambda part: (part.value > 0.0, part.value))
 
 
 def _supplies(found: Found) -> Iterator[tuple[str, tuple[str, ...], Part]]:
