@@ -91,7 +91,8 @@ def read_dcgm(
     Args:
         found: raw series.
         known: names of nodes that are certain.
-        pod_nodes: where pods run, for exporters whose own labels do not name their node.
+        pod_nodes: where pods run, for exporters whose own labels do not name their node, and to tell pods that are
+            gone from those that share a GPU.
         kepler_idle: idle watts by GPU UUID, where Kepler measured them.
         memory: of idle watts; learns from this round.
         gone_seconds: a series last seen that much before its GPU's youngest is gone.
@@ -107,7 +108,7 @@ def read_dcgm(
         watts = _watts(series)
         newest = max(points[-1][0] for _, points in series)
         living = [labels for labels, points in series if points[-1][0] >= newest - gone_seconds]
-        pods = _shares(living, exported=exported)
+        pods = _shares(living, pod_nodes.keys(), exported=exported)
         if not pods and math.isfinite(watts.value):
             memory.see(uuid, watts.value)
         idle = kepler_idle.get(uuid) or memory.of(uuid, living[0].gpu_model)
@@ -183,21 +184,25 @@ def _watts(series: Sequence[Series]) -> Reading:
     return Reading(last.value, min([last.timestamp, *([max(frozen)] if frozen else [])]))
 
 
-def _shares(living: Sequence[Labels], *, exported: bool) -> dict[PodKey, float]:
-    """Returns each pod's share of a GPU: by compute slices under MIG (profile 3g.40gb: three), else equal."""
+def _shares(living: Sequence[Labels], running: AbstractSet[PodKey], *, exported: bool) -> dict[PodKey, float]:
+    """Returns each pod's share of a GPU: by compute slices under MIG (profile 3g.40gb: three), else equal.
+
+    The kubelet may go on naming a pod that has ended: where some of the pods are known to run, they share alone.
+    """
     slices: dict[PodKey, dict[str, float]] = {}
     for labels in living:
         pod = pod_on(labels, exported=exported)
         if pod is not None:
             slices.setdefault(pod, {})[labels.mig_instance] = _slices(labels.mig_profile)
-    weights = {pod: sum(of_pod.values()) for pod, of_pod in slices.items()}
+    sharing = (slices.keys() & running) or slices.keys()
+    weights = {pod: sum(of_pod.values()) for pod, of_pod in slices.items() if pod in sharing}
     whole = sum(weights.values())
     return {pod: weight / whole for pod, weight in weights.items()}
 
 
 def _slices(profile: str) -> float:
     count, dot, _ = profile.partition("g.")
-    return float(count) if dot and count.isdigit() and int(count) > 0 else 1.0
+    return float(count) if dot and count.isdecimal() and int(count) > 0 else 1.0
 
 
 def _limits(found: Found, gpus: Mapping[str, _Gpu]) -> dict[str, Reading]:

@@ -61,6 +61,24 @@ def test_a_pod_that_left_its_gpu_does_not_share_it():
     assert by_name(found.measurements.pod_gpu_watts) == {"a": 500.0}
 
 
+def test_a_pod_that_is_gone_and_still_named_takes_no_share_of_a_live_one():
+    found = run(node_cpu("n1", 200, 100), pod_cpu("a", 30), gpu("GPU-1", 575, pod="gone"), gpu("GPU-1", 575, pod="a"))
+    assert by_name(found.measurements.pod_gpu_watts) == {"a": 500.0}
+
+
+def test_pods_that_share_a_gpu_and_run_get_equal_shares():
+    found = run(
+        node_cpu("n1", 200, 100), pod_cpu("a", 30), pod_cpu("b", 30), gpu("GPU-1", 575), gpu("GPU-1", 575, pod="b")
+    )
+    assert by_name(found.measurements.pod_gpu_watts) == {"a": 250.0, "b": 250.0}
+
+
+@pytest.mark.parametrize("profile", ["²g.10gb", "0g.10gb", "g.", "big"])
+def test_a_profile_that_means_nothing_counts_as_one_slice(profile: str):
+    found = run(gpu("GPU-1", 575, mig_instance="1", mig_profile=profile))
+    assert by_name(found.measurements.pod_gpu_watts) == {"a": 500.0}
+
+
 def test_energy_that_moves_in_steps_is_averaged_between_steps():
     steps = [0, 0, 9_000_000, 9_000_000, 9_000_000, 18_000_000, 18_000_000, 18_000_000, 27_000_000, 27_000_000]
     one = gpu("GPU-1", 600)
