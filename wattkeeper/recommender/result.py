@@ -13,7 +13,7 @@ class ServiceResults:
     """S services, rows as in the plan.
 
     Attributes:
-        keys, policies, mode, floor, ceiling, cap_only, claimed_twice: as read.
+        keys, policies, mode, priority, floor, ceiling, cap_only, claimed_twice: as read.
         demand: int64[S], replicas asked for, stabilised, inside [floor, ceiling]; -1 unknown.
         active: int64[S], replicas that exist and are not terminating.
         replica_watts: float64[S], upper bound of one replica, the highest over the kinds of node it can land on.
@@ -25,6 +25,7 @@ class ServiceResults:
     keys: tuple[ServiceKey, ...]
     policies: tuple[str, ...]
     mode: Ints
+    priority: Ints
     floor: Ints
     ceiling: Ints
     cap_only: Bools
@@ -91,8 +92,8 @@ class GateResults:
         waiting: int64[S], replicas of which every pod stands at the gate.
         slipped: int64[S], pods that started without passing the admission plugin.
         rollout_blocked: bool[S], a rollout needs one replica more, and no watts can be freed for it.
-        binding: int64[S], the budget that keeps the next waiting replica at the gate; -1 for none: nothing waits, or the
-            grant itself is used up.
+        binding: int64[S], the budget that keeps the next waiting replica at the gate; -1 for none: nothing waits, or
+            the grant itself is used up.
         missing_watts: float64[S], what that budget lacks for it, 0 for none.
     """
 

@@ -212,6 +212,7 @@ class Recommender:
                 keys=services.keys,
                 policies=services.policies,
                 mode=services.mode,
+                priority=services.priority,
                 floor=services.floor,
                 ceiling=services.ceiling,
                 cap_only=services.cap_only,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,7 +59,8 @@ def steered(spec: PodSpec, terms: tuple[NodeSelectorTerm, ...] | None) -> PodSpe
 
 KEYS = st.sampled_from(["rack", "pool", "zone"])
 VALUES = st.lists(st.sampled_from(["a", "b", "c"]), unique=True, max_size=3).map(tuple)
-OPERATORS = st.sampled_from(["In", "NotIn", "Exists", "DoesNotExist"])
+Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
+OPERATORS: st.SearchStrategy[Operator] = st.sampled_from(["In", "NotIn", "Exists", "DoesNotExist"])
 LABELS = st.dictionaries(KEYS, st.sampled_from(["a", "b", "c", ""]), max_size=3)
 
 

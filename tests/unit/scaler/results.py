@@ -28,6 +28,16 @@ class Row:
     claimed_twice: bool = False
     enforced: bool = True
     policy: str = "capped"
+    priority: int = 0
+    gated: bool = False
+    openings: int = 0
+    avoided: tuple[str, ...] = ()
+    waiting: int = 0
+    slipped: int = 0
+    rollout_blocked: bool = False
+    gate_budget: str = ""
+    gate_watts: float = 0.0
+    kind: str = "Deployment"
 
 
 def decision(
@@ -61,9 +71,10 @@ def decision(
             state=b"",
         ),
         services=ServiceResults(
-            keys=tuple(ServiceKey(NAMESPACE, "Deployment", row.name) for row in rows),
+            keys=tuple(ServiceKey(NAMESPACE, row.kind, row.name) for row in rows),
             policies=tuple(row.policy for row in rows),
             mode=_ints([int(row.mode) for row in rows]),
+            priority=_ints([row.priority for row in rows]),
             floor=_ints([0] * len(rows)),
             ceiling=_ints([40] * len(rows)),
             cap_only=_bools([False] * len(rows)),
@@ -88,14 +99,16 @@ def decision(
             over_since=np.full(count, np.nan),
         ),
         gate=GateResults(
-            gated=_bools([False] * len(rows)),
-            openings=_ints([0] * len(rows)),
-            avoided=np.zeros((len(rows), count), dtype=np.bool_),
-            waiting=_ints([0] * len(rows)),
-            slipped=_ints([0] * len(rows)),
-            rollout_blocked=_bools([False] * len(rows)),
-            binding=_ints([-1] * len(rows)),
-            missing_watts=_floats([0.0] * len(rows)),
+            gated=_bools([row.gated for row in rows]),
+            openings=_ints([row.openings for row in rows]),
+            avoided=np.array([[name in row.avoided for name in domains] for row in rows], dtype=np.bool_).reshape(
+                len(rows), count
+            ),
+            waiting=_ints([row.waiting for row in rows]),
+            slipped=_ints([row.slipped for row in rows]),
+            rollout_blocked=_bools([row.rollout_blocked for row in rows]),
+            binding=_ints([domains.index(row.gate_budget) if row.gate_budget else -1 for row in rows]),
+            missing_watts=_floats([row.gate_watts for row in rows]),
         ),
         violations=violations,
         problems=(),
