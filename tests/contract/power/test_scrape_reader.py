@@ -89,6 +89,16 @@ async def test_an_exporter_that_restarts_gives_no_spike_and_no_negative_watts():
     assert by_name(found.node_cpu_watts) == {"n1": 300.0}
 
 
+async def test_samples_from_a_clock_that_is_ahead_are_no_younger_than_their_scrape():
+    async with exporting() as (exporter, url), scraping(Target(url=url, node="n7")) as reader:
+        exporter.text = "ipmi_dcmi_power_consumption_watts 700 9000000\n"
+        await reader.read(ReadRequest(), 1000.0)
+        exporter.text = "ipmi_dcmi_power_consumption_watts 800 1005000\n"
+        found = await reader.read(ReadRequest(), 1005.0)
+    assert by_name(found.node_platform_watts) == {"n7": 800.0}
+    assert found.node_platform_watts.timestamps.tolist() == [1005.0]
+
+
 async def test_a_model_server_that_names_no_pod_is_its_targets_pod():
     async with exporting() as (exporter, url), scraping(Target(url=url, pod=PodKey("ml", "b"))) as reader:
         exporter.text = "vllm:num_requests_running 5\nvllm:num_requests_waiting 2\n"

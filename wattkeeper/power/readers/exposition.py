@@ -6,6 +6,7 @@ read.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -117,7 +118,12 @@ def _value(text: str) -> tuple[float, float | None]:
     words = text.split("#", 1)[0].split()
     if not 1 <= len(words) <= 2:
         raise ValueError(text)
-    return float(words[0]), float(words[1]) / _MILLISECONDS if len(words) == 2 else None
+    if len(words) == 1:
+        return float(words[0]), None
+    when = float(words[1]) / _MILLISECONDS
+    if not math.isfinite(when):
+        raise ValueError(text)
+    return float(words[0]), when
 
 
 def _unescaped(value: str) -> str:

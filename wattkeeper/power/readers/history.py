@@ -24,10 +24,11 @@ class History:
 
         Args:
             samples: (labels, value, Unix seconds where the exporter says so).
-            now: when it was scraped, for samples that carry no time of their own.
+            now: when it was scraped, for samples that carry no time of their own. None is younger: one from a clock
+                that is ahead would stay fresh until then, and keep those after it out.
         """
         for labels, value, said in samples:
-            when = now if said is None else said
+            when = now if said is None else min(said, now)
             of_metric = self._points.setdefault(labels.metric, {})
             points = of_metric.get(labels)
             if points is None:

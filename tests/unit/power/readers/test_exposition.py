@@ -21,6 +21,12 @@ def test_a_malformed_line_costs_that_line_alone():
     assert exposed.malformed_count == 3
 
 
+def test_a_time_that_is_none_makes_a_line_malformed():
+    exposed = Parser(WANTED).parse("m 1 NaN\nm 2 +Inf\nm 3 7000\n")
+    assert [one[1:] for one in exposed.samples] == [(3.0, 7.0)]
+    assert exposed.malformed_count == 2
+
+
 def test_special_values_and_exemplars_are_read():
     exposed = Parser(WANTED).parse('m NaN\nm +Inf\nm{zone="a"} 4 # {trace_id="}"} 1 5\n')
     nan, infinite, four = (value for _, value, _ in exposed.samples)
