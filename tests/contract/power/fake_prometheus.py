@@ -89,6 +89,16 @@ def refusing(status: int) -> Answer:
     return lambda _: web.json_response({"status": "error", "error": "overloaded"}, status=status)
 
 
+def garbled(body: bytes) -> Answer:
+    """Fails every query with bytes that are no text."""
+    return lambda _: web.Response(status=502, body=body)
+
+
+def redirecting(url: str) -> Answer:
+    """Sends every query elsewhere."""
+    return lambda _: web.Response(status=302, headers={"Location": url})
+
+
 def page(_: str) -> web.Response:
     """Answers with a login page."""
     return web.Response(text="<html><body>Please log in</body></html>", content_type="text/html")

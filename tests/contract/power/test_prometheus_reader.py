@@ -97,6 +97,8 @@ async def test_when_everything_vanishes_the_interval_stays_so_that_nothing_count
         (fake.saying({"status": "success"}), "query failed"),
         (fake.saying({"status": "success", "data": {"resultType": "streams", "result": []}}), "JSON"),
         (fake.saying([1, 2]), "JSON"),
+        (fake.garbled(b'{"error": "\xff\xfe"}'), "502"),
+        (fake.garbled(b"\xff\xfe"), "502"),
     ],
 )
 async def test_a_failing_source_is_absent_and_said(answer: fake.Answer, said: str):
@@ -124,6 +126,36 @@ async def test_a_trickling_socket_is_cut_off_at_the_deadline(headers_too: bool):
         assert "no whole answer" in " ".join(found.problems)
         _, hanging = await asyncio.to_thread(wait, tuple(reader.running), 5.0)
         assert not hanging
+
+
+async def test_a_redirect_to_a_trickling_socket_is_cut_off_too():
+    async with (
+        fake.trickling(headers_too=False) as slow,
+        fake.serving(fake.redirecting(slow)) as url,
+        reading(url, PROMPT) as reader,
+    ):
+        await reader.read(ReadRequest(), NOW)
+        _, hanging = await asyncio.to_thread(wait, tuple(reader.running), 5.0)
+        assert not hanging
+
+
+async def test_a_token_that_is_no_text_is_absent_and_said(tmp_path: Path):
+    token = tmp_path / "token"
+    token.write_bytes(b"\xff\xfe")
+    async with fake.serving(kepler) as url, reading(url, token_file=token) as reader:
+        found = await reader.read(ReadRequest(), NOW)
+    assert "token" in " ".join(found.problems)
+
+
+async def test_an_error_that_nobody_foresaw_is_said(monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(Prometheus, "query", broken)
+    async with reading("http://127.0.0.1:1") as reader:
+        found = await reader.read(ReadRequest(demands=((SERVICE, "up"),)), NOW)
+    assert found.service_demand.keys == ()
+    assert "ZeroDivisionError" in " ".join(found.problems)
 
 
 async def test_a_prometheus_that_comes_back_is_read_again():

@@ -104,7 +104,9 @@ class Prometheus:
         base = url.rstrip("/")
         library: object = PrometheusConnect(url=base, session=self._session, retry=Retry(0))
         self._client = cast("_Library", library)
-        self._session.mount(base, _Adapter(self._connections))
+        # The library has mounted one of its own at the base; the others are for where it redirects to.
+        for prefix in (base, "http://", "https://"):
+            self._session.mount(prefix, _Adapter(self._connections))
 
     def refresh_token(self) -> None:
         """Reads the token again.
@@ -118,6 +120,8 @@ class Prometheus:
             token = self._token_file.read_text().strip()
         except OSError as error:
             raise RefusedError(f"the token in {self._token_file} cannot be read: {error.strerror}") from error
+        except UnicodeError as error:
+            raise RefusedError(f"the token in {self._token_file} is no text") from error
         self._client.headers = {"Authorization": f"Bearer {token}"}
 
     def query(self, promql: str, *, now: float, timeout_seconds: float) -> Answer:
@@ -312,7 +316,7 @@ class _Session(requests.Session):
 def _refusal(answer: _Response) -> str:
     try:
         said = _BODY.decode(answer.body).error
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, ValueError):
         said = answer.body[:200].decode(errors="replace")
     hint = " (is the token right?)" if answer.status_code in (401, 403) else ""
     return f"HTTP status {answer.status_code}{hint}: {shortened(said)}"
