@@ -14,7 +14,9 @@ GPUS_PER_NODE = 8
 ROAMING_SHARE = 0.2
 
 
-def fleet(nodes: int, services: int, *, seed: int, now: float, share_of_limit: float = 1.25) -> Readings:
+def fleet(
+    nodes: int, services: int, *, seed: int, now: float, share_of_limit: float = 1.25, gated: bool = False
+) -> Readings:
     """Returns readings of a running fleet: `nodes` nodes with 10 pods each, most of them of some service.
 
     Limits are `share_of_limit` times 5.2 kW a node: a little below what the model charges, so that there is something
@@ -32,6 +34,8 @@ def fleet(nodes: int, services: int, *, seed: int, now: float, share_of_limit: f
         *(f"rack-{number}" for number in range(racks)),
     )
     domains = np.stack([np.zeros(nodes), 1 + rack % 2, 3 + row, 3 + rows + rack], axis=1).astype(np.int64)
+    places = np.unique(domains, axis=0)
+    row_of_place = places[:, 2] - 3
     pinned_row = np.where(random.random(services) < ROAMING_SHARE, -1, random.integers(0, rows, services))
     pods = nodes * PODS_PER_NODE
     node = np.repeat(np.arange(nodes), PODS_PER_NODE)
@@ -51,6 +55,7 @@ def fleet(nodes: int, services: int, *, seed: int, now: float, share_of_limit: f
             kind_names=("NVIDIA-A100-SXM4-80GBx8", "NVIDIA-H100-80GB-HBM3x8", "NVIDIA-H200x8"),
             gpus=np.full(nodes, GPUS_PER_NODE),
             domains=domains,
+            places=places,
             cpu_watts=random.normal(350.0, 20.0, nodes),
             cpu_age_seconds=np.full(nodes, 3.0),
             cpu_idle_watts=np.full(nodes, 200.0),
@@ -67,6 +72,9 @@ def fleet(nodes: int, services: int, *, seed: int, now: float, share_of_limit: f
             node=node,
             service=service,
             phase=phase.astype(np.int64),
+            group=np.full(pods, -1),
+            landing=np.full(pods, -1),
+            landings=np.zeros((0, len(names)), dtype=np.bool_),
             gpus=np.full(pods, 0.8),
             cpu_cores=np.full(pods, 4.0),
             since=np.full(pods, now - 900.0),
@@ -78,6 +86,9 @@ def fleet(nodes: int, services: int, *, seed: int, now: float, share_of_limit: f
             keys=tuple(ServiceKey("llm", "Deployment", f"service-{number}") for number in range(services)),
             policies=("default",) * services,
             mode=np.full(services, 2),
+            gated=np.full(services, gated),
+            slipped=np.zeros(services, dtype=np.int64),
+            rolls=np.zeros(services, dtype=np.bool_),
             priority=random.choice([0, 10, 100], services),
             floor=np.ones(services, dtype=np.int64),
             ceiling=np.full(services, 400),
@@ -95,6 +106,7 @@ def fleet(nodes: int, services: int, *, seed: int, now: float, share_of_limit: f
             prior_watts=np.full(services, np.nan),
             eligible=np.ones((services, 3), dtype=np.bool_),
             eligible_domains=eligible_domains,
+            eligible_places=(pinned_row[:, None] == row_of_place) | (pinned_row[:, None] < 0),
             claimed_twice=np.zeros(services, dtype=np.bool_),
         ),
         budgets=BudgetRows(

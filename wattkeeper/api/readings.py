@@ -29,6 +29,7 @@ class PodPhase(IntEnum):
     LOADING = 1  # On a node, not Ready.
     RUNNING = 2  # Ready.
     TERMINATING = 3  # Deleted, but its containers still run and draw.
+    GATED = 4  # At the power gate: it cannot start, so it needs no watts.
 
 
 class Mode(IntEnum):
@@ -122,6 +123,7 @@ class NodeRows:
         kind_names: K names such as "NVIDIA-H100-80GB-HBM3x8".
         gpus: int64[N], GPUs that the node offers.
         domains: int64[N, J], indexes of the budgets that cover the node, padded with -1.
+        places: int64[L, J], each row of `domains` once: nodes of a place lie in the same domains.
         cpu_watts, cpu_age_seconds: float64[N], the node's CPU (and memory) draw, idle included.
         cpu_idle_watts: float64[N], the idle part of it.
         gpu_watts, gpu_age_seconds: float64[N], the node's GPUs' draw, idle included.
@@ -136,6 +138,7 @@ class NodeRows:
     kind_names: tuple[str, ...]
     gpus: Ints
     domains: Ints
+    places: Ints
     cpu_watts: Floats
     cpu_age_seconds: Floats
     cpu_idle_watts: Floats
@@ -156,7 +159,11 @@ class PodRows:
         keys: P pod keys (for reports only).
         node: int64[P], row of the node, -1 while pending.
         service: int64[P], row of the service, -1 for unmanaged pods.
-        phase: int64[P], PodPhase.
+        phase: int64[P], PodPhase; GATED only for pods of gated services.
+        group: int64[P], pods of a service with the same number are one replica; -1 for a pod that is one by itself.
+        landing: int64[P], row of `landings` for pods of gated services that have left the gate and have no node; -1 for
+            others, and where nobody knows.
+        landings: bool[C, D], the domains that such pods may land in, by what each of them asks of its node.
         gpus: float64[P], GPUs that the pod requests.
         cpu_cores: float64[P], CPU that the pod requests, in cores.
         since: float64[P], Unix seconds since when the pod is in its phase.
@@ -168,6 +175,9 @@ class PodRows:
     node: Ints
     service: Ints
     phase: Ints
+    group: Ints
+    landing: Ints
+    landings: Bools
     gpus: Floats
     cpu_cores: Floats
     since: Floats
@@ -184,6 +194,11 @@ class ServiceRows:
         keys: S service keys.
         policies: S names of the policy that selects each (in the service's namespace).
         mode: int64[S], Mode.
+        gated: bool[S], new pods wait at the power gate: the mode enforces, the namespace has opted in, and the pods'
+            labels bring them before the webhook.
+        slipped: int64[S], pods of gated services that started without passing the admission plugin.
+        rolls: bool[S], a gated service has pods of more than one template, and its strategy takes no old replica away
+            before a new one is ready.
         priority: int64[S], after the budgets' limits on what a namespace may use.
         floor, ceiling: int64[S], the policy's minReplicas and maxReplicas.
         cap_only: bool[S], the service's trigger hands out the cap alone, so all of the cap is reserved.
@@ -199,12 +214,16 @@ class ServiceRows:
         prior_watts: float64[S], the policy's or annotation's watts per replica, NaN without.
         eligible: bool[S, K], kinds of node that a replica can land on.
         eligible_domains: bool[S, D], domains with a node that a replica can land on.
+        eligible_places: bool[S, L], places with a node that a replica can land on.
         claimed_twice: bool[S], another policy or ScaledObject claims the same target.
     """
 
     keys: tuple[ServiceKey, ...]
     policies: tuple[str, ...]
     mode: Ints
+    gated: Bools
+    slipped: Ints
+    rolls: Bools
     priority: Ints
     floor: Ints
     ceiling: Ints
@@ -222,6 +241,7 @@ class ServiceRows:
     prior_watts: Floats
     eligible: Bools
     eligible_domains: Bools
+    eligible_places: Bools
     claimed_twice: Bools
 
 

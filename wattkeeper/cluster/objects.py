@@ -134,10 +134,25 @@ class PodTemplate(Slim, frozen=True, kw_only=True):
     spec: PodSpec = PodSpec()
 
 
+class RollingUpdate(Slim, frozen=True, kw_only=True):
+    """How many replicas a rollout may take away before new ones are ready: a number or a percentage, None unsaid."""
+
+    max_surge: int | str | None = None
+    max_unavailable: int | str | None = None
+
+
+class DeploymentStrategy(Slim, frozen=True, kw_only=True):
+    """RollingUpdate or Recreate."""
+
+    type: str = "RollingUpdate"
+    rolling_update: RollingUpdate | None = None
+
+
 class DeploymentSpec(Slim, frozen=True, kw_only=True):
     """A Deployment's spec. Kubernetes reads absent replicas as 1."""
 
     replicas: int = 1
+    strategy: DeploymentStrategy = DeploymentStrategy()
     selector: LabelSelector = LabelSelector()
     template: PodTemplate = PodTemplate()
 
@@ -165,10 +180,17 @@ class LeaderWorkerTemplate(Slim, frozen=True, kw_only=True):
     worker_template: PodTemplate = PodTemplate()
 
 
+class RolloutStrategy(Slim, frozen=True, kw_only=True):
+    """How a LeaderWorkerSet rolls: by groups."""
+
+    rolling_update_configuration: RollingUpdate | None = None
+
+
 class LeaderWorkerSetSpec(Slim, frozen=True, kw_only=True):
     """A LeaderWorkerSet's spec."""
 
     replicas: int = 1
+    rollout_strategy: RolloutStrategy = RolloutStrategy()
     leader_worker_template: LeaderWorkerTemplate = LeaderWorkerTemplate()
 
 

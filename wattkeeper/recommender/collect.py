@@ -7,10 +7,12 @@ for rebuilding. A collect with nothing changed costs only the join of the measur
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
 
+from wattkeeper.api.admission import opted_in
 from wattkeeper.api.power_budget import METERS, PowerBudget
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
 from wattkeeper.api.power_recommendation import PowerRecommendation
@@ -21,7 +23,6 @@ from wattkeeper.api.readings import (
     Ints,
     Measurements,
     NodeRows,
-    PodPhase,
     PodRows,
     Published,
     Readings,
@@ -29,15 +30,16 @@ from wattkeeper.api.readings import (
     ServiceRows,
 )
 from wattkeeper.cluster.interface import View
-from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, Node, Pod, ScaledObject
+from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, Namespace, Node, Pod, PodSpec, ScaledObject
 from wattkeeper.power.readers.reader import ReadRequest
+from wattkeeper.recommender.gated_pods import GatedPods, look_at_gates
 from wattkeeper.recommender.measured_demand import ServiceLoad, measure_demand
 from wattkeeper.recommender.nodes import NodeTable, build_node_table
 from wattkeeper.recommender.pods import PodTable
 from wattkeeper.recommender.services import ServiceTable, build_service_table
 
 _K = TypeVar("_K")
-# Nodes, pods and budgets have handlers of their own.
+# Nodes, namespaces, pods and budgets have handlers of their own.
 _Followed = PowerCappingPolicy | Deployment | LeaderWorkerSet | ScaledObject
 _T = TypeVar("_T", bound=_Followed)
 
@@ -54,6 +56,7 @@ class ReadingsCollector:
         view.subscribe(Pod, self._pods.change)
         view.subscribe(Node, self._node_changed)
         view.subscribe(PowerBudget, self._budget_changed)
+        view.subscribe(Namespace, self._namespace_changed)
         for kind in (PowerCappingPolicy, Deployment, LeaderWorkerSet, ScaledObject):
             self._follow(kind)
 
@@ -71,15 +74,33 @@ class ReadingsCollector:
             ),
         )
 
-    def collect(self, measurements: Measurements, now: float) -> Readings:
-        """Joins one round of measurements with the cluster as it is."""
+    def collect(
+        self, measurements: Measurements, now: float, opened: Mapping[str, PodSpec] = MappingProxyType({})
+    ) -> Readings:
+        """Joins one round of measurements with the cluster as it is.
+
+        Args:
+            measurements: of this round.
+            now: Unix seconds.
+            opened: by UID, pods whose power gate is open by now, whatever the cache shows, and how they look since.
+        """
         nodes, services = self._tables()
-        pods = self._pod_rows(measurements, nodes, services, now)
+        node = self._pods.node_names.rows(nodes.row_of)[self._pods.node_id]
+        service = self._pods.service_keys.rows(services.row_of)[self._pods.service_id]
+        gates = look_at_gates(
+            self._pods,
+            services,
+            nodes,
+            opened,
+            service=service,
+            node=node,
+        )
+        pods = self._pod_rows(measurements, node, service, gates, now)
         load = measure_demand(measurements, services, pods, self._pods, now)
         return Readings(
             nodes=_node_rows(measurements, nodes, now),
             pods=pods,
-            services=_service_rows(services, load),
+            services=_service_rows(services, gates, load),
             budgets=self._budget_rows(measurements, now),
             synced=self._view.synced(),
             published=self._published(),
@@ -106,6 +127,11 @@ class ReadingsCollector:
         if old is None or new is None or old.spec != new.spec:
             self._nodes = self._services = None
 
+    def _namespace_changed(self, old: Namespace | None, new: Namespace | None) -> None:
+        before, after = (one is not None and opted_in(one.metadata.labels) for one in (old, new))
+        if before != after:
+            self._services = None
+
     def _tables(self) -> tuple[NodeTable, ServiceTable]:
         if self._nodes is None:
             budgets = self._view.all(PowerBudget).values()
@@ -116,25 +142,25 @@ class ReadingsCollector:
                 (*self._view.all(Deployment).values(), *self._view.all(LeaderWorkerSet).values()),
                 self._view.all(PowerCappingPolicy).values(),
                 self._view.all(ScaledObject).values(),
+                self._view.all(Namespace).values(),
                 self._budgets,
                 self._nodes,
             )
         return self._nodes, self._services
 
-    def _pod_rows(self, measurements: Measurements, nodes: NodeTable, services: ServiceTable, now: float) -> PodRows:
+    def _pod_rows(self, measurements: Measurements, node: Ints, service: Ints, gates: GatedPods, now: float) -> PodRows:
         pods = self._pods
         count = len(pods)
         cpu, cpu_age = _joined(measurements.pod_cpu_watts, pods.row_of, count, now)
         gpu, gpu_age = _joined(measurements.pod_gpu_watts, pods.row_of, count, now)
-        node = pods.node_names.rows(nodes.row_of)[pods.node_id]
-        phase = pods.phase.copy()
-        # A pod on a node that the cache does not know (yet) still draws somewhere: charge it as one without a place.
-        phase[(node < 0) & (phase != PodPhase.TERMINATING)] = PodPhase.PENDING
         return PodRows(
             keys=tuple(pods.keys),
             node=node,
-            service=pods.service_keys.rows(services.row_of)[pods.service_id],
-            phase=phase,
+            service=service,
+            phase=gates.phase,
+            group=pods.group.copy(),
+            landing=gates.landing,
+            landings=gates.landings,
             gpus=pods.gpus.copy(),
             cpu_cores=pods.cpu_cores.copy(),
             since=pods.since.copy(),
@@ -199,6 +225,7 @@ def _node_rows(measurements: Measurements, nodes: NodeTable, now: float) -> Node
         kind_names=nodes.kind_names,
         gpus=nodes.gpus,
         domains=nodes.domains,
+        places=nodes.places,
         cpu_watts=cpu,
         cpu_age_seconds=cpu_age,
         cpu_idle_watts=_joined(measurements.node_cpu_idle_watts, nodes.row_of, count, now)[0],
@@ -212,11 +239,14 @@ def _node_rows(measurements: Measurements, nodes: NodeTable, now: float) -> Node
     )
 
 
-def _service_rows(services: ServiceTable, load: ServiceLoad) -> ServiceRows:
+def _service_rows(services: ServiceTable, gates: GatedPods, load: ServiceLoad) -> ServiceRows:
     return ServiceRows(
         keys=services.keys,
         policies=services.policies,
         mode=services.mode,
+        gated=services.gated,
+        slipped=gates.slipped,
+        rolls=gates.rolls,
         priority=services.priority,
         floor=services.floor,
         ceiling=services.ceiling,
@@ -234,5 +264,6 @@ def _service_rows(services: ServiceTable, load: ServiceLoad) -> ServiceRows:
         prior_watts=services.prior_watts,
         eligible=services.eligible,
         eligible_domains=services.eligible_domains,
+        eligible_places=services.eligible_places,
         claimed_twice=services.claimed_twice,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,8 +27,11 @@ class NodeTable:
         index: labels, for selectors.
         kind: int64[N]; gpus: int64[N].
         domains: int64[N, J], rows of covering budgets, padded with -1.
+        place: int64[N], row of the node's domains in `places`.
+        places: int64[L, J], each row of `domains` once.
         members: bool[D, N].
         kinds_in_domain: bool[D, K].
+        landings: remembers in which domains pods may land (bool[D]), by what they ask of their node.
     """
 
     names: tuple[str, ...]
@@ -38,8 +41,11 @@ class NodeTable:
     kind_names: tuple[str, ...]
     gpus: Ints
     domains: Ints
+    place: Ints
+    places: Ints
     members: Bools
     kinds_in_domain: Bools
+    landings: dict[bytes, Bools] = field(default_factory=dict[bytes, Bools])
 
 
 def gpu_count(resources: dict[str, str] | dict[str, str | int]) -> float:
@@ -77,6 +83,8 @@ def build_node_table(nodes: Iterable[Node], budgets: Iterable[PowerBudget]) -> N
     kinds_in_domain = np.zeros((len(selected), len(kind_names)), dtype=np.bool_)
     domain_rows, node_rows = np.nonzero(members)
     kinds_in_domain[domain_rows, kind[node_rows]] = True
+    domains = _padded(members)
+    places, place = np.unique(domains, axis=0, return_inverse=True)
     return NodeTable(
         names=names,
         row_of={name: row for row, name in enumerate(names)},
@@ -84,7 +92,9 @@ def build_node_table(nodes: Iterable[Node], budgets: Iterable[PowerBudget]) -> N
         kind=kind,
         kind_names=kind_names,
         gpus=np.array([int(gpu_count(node.status.capacity)) for node in ordered], dtype=np.int64),
-        domains=_padded(members),
+        domains=domains,
+        place=place.ravel(),
+        places=places,
         members=members,
         kinds_in_domain=kinds_in_domain,
     )

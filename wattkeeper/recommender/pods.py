@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import numpy as np
 
+from wattkeeper.api.admission import ADMISSION_ANNOTATION, POWER_GATE
 from wattkeeper.api.quantity import parse_quantity
 from wattkeeper.api.readings import Bools, Floats, Ints, PodKey, PodPhase, ServiceKey
 from wattkeeper.cluster.objects import Pod, PodSpec
 from wattkeeper.recommender.nodes import gpu_count
 
 LWS_NAME_LABEL = "leaderworkerset.sigs.k8s.io/name"
+LWS_GROUP_LABEL = "leaderworkerset.sigs.k8s.io/group-index"
+LWS_REVISION_LABEL = "leaderworkerset.sigs.k8s.io/template-revision-hash"
 TEMPLATE_HASH_LABEL = "pod-template-hash"
 FINISHED = ("Succeeded", "Failed")
 _FIRST_CAPACITY = 1024
+_MOST_DIGITS = 10
 
 
 class Interned:
@@ -56,11 +61,18 @@ def service_of(pod: Pod) -> ServiceKey | None:
 def phase_of(pod: Pod) -> PodPhase:
     """Returns where a pod stands, as far as its watts go."""
     if not pod.spec.node_name:
-        return PodPhase.PENDING
+        gated = any(gate.name == POWER_GATE for gate in pod.spec.scheduling_gates)
+        return PodPhase.GATED if gated else PodPhase.PENDING
     if pod.metadata.deletion_timestamp:
         return PodPhase.TERMINATING
     ready = any(condition.type == "Ready" and condition.status == "True" for condition in pod.status.conditions)
     return PodPhase.RUNNING if ready else PodPhase.LOADING
+
+
+def group_of(pod: Pod) -> int:
+    """Returns the number of a LeaderWorkerSet pod's group, -1 for a pod that is a replica by itself."""
+    index = pod.metadata.labels.get(LWS_GROUP_LABEL, "")
+    return int(index) if index.isdecimal() and len(index) < _MOST_DIGITS else -1
 
 
 def unix_seconds(timestamp: str | None) -> float:
@@ -87,16 +99,23 @@ def requested(spec: PodSpec) -> tuple[float, float]:
 
 
 class PodTable:
-    """Columns over P pods. Removal moves the last row into the gap, so rows are dense and unordered."""
+    """Columns over P pods. Removal moves the last row into the gap, so rows are dense and unordered.
+
+    Attributes:
+        without_node: by UID, what the pods of services ask of a node that have left the gate and have none yet.
+    """
 
     def __init__(self) -> None:
         self.node_names = Interned()
         self.service_keys = Interned()
+        self.templates = Interned()
+        self.without_node: dict[str, PodSpec] = {}
         self.keys: list[PodKey] = []
         self.row_of: dict[PodKey, int] = {}
-        self._row_by_uid: dict[str, int] = {}
+        self.row_by_uid: dict[str, int] = {}
         self._uids: list[str] = []
-        self._whole = np.zeros((3, _FIRST_CAPACITY), dtype=np.int64)  # node id, service id, phase
+        # Node id, service id, phase, group, template id, admitted.
+        self._whole = np.zeros((6, _FIRST_CAPACITY), dtype=np.int64)
         self._real = np.zeros((3, _FIRST_CAPACITY), dtype=np.float64)  # GPUs, CPU cores, since
         self._flags = np.zeros((2, _FIRST_CAPACITY), dtype=np.bool_)  # has reported requests, tokens
 
@@ -110,15 +129,23 @@ class PodTable:
             if gone is not None:
                 self._remove(gone.metadata.uid)
             return
-        row = self._row_by_uid.get(new.metadata.uid)
+        row = self.row_by_uid.get(new.metadata.uid)
         if row is None:
             row = self._append(PodKey(new.metadata.namespace, new.metadata.name), new.metadata.uid)
         service = service_of(new)
         phase = phase_of(new)
+        labels = new.metadata.labels
+        if phase is PodPhase.PENDING and service is not None:
+            self.without_node[new.metadata.uid] = new.spec
+        else:
+            self.without_node.pop(new.metadata.uid, None)
         self._whole[:, row] = (
             self.node_names.id_of(new.spec.node_name) if new.spec.node_name else -1,
             -1 if service is None else self.service_keys.id_of(service),
             phase,
+            group_of(new),
+            self.templates.id_of(labels.get(TEMPLATE_HASH_LABEL) or labels.get(LWS_REVISION_LABEL)),
+            ADMISSION_ANNOTATION in new.metadata.annotations,
         )
         self._real[:, row] = (*requested(new.spec), self._since(new, phase))
 
@@ -136,6 +163,25 @@ class PodTable:
     def phase(self) -> Ints:
         """int64[P], PodPhase."""
         return self._whole[2, : len(self)]
+
+    @property
+    def group(self) -> Ints:
+        """int64[P], pods of a service with the same number are one replica; -1 for a pod that is one by itself."""
+        return self._whole[3, : len(self)]
+
+    @property
+    def template_id(self) -> Ints:
+        """int64[P], pods of a service with another number were made from another template."""
+        return self._whole[4, : len(self)]
+
+    @property
+    def admitted(self) -> Bools:
+        """bool[P], the admission plugin has seen the pod."""
+        return self._whole[5, : len(self)] > 0
+
+    def rows(self, uids: Iterable[str]) -> Ints:
+        """Returns the rows of pods by UID, of those that have one."""
+        return np.array([self.row_by_uid[uid] for uid in uids if uid in self.row_by_uid], dtype=np.int64)
 
     @property
     def gpus(self) -> Floats:
@@ -180,14 +226,15 @@ class PodTable:
         self._flags[:, row] = False
         self.keys.append(key)
         self._uids.append(uid)
-        self._row_by_uid[uid] = row
+        self.row_by_uid[uid] = row
         self.row_of[key] = row
         return row
 
     def _remove(self, uid: str) -> None:
-        row = self._row_by_uid.pop(uid, None)
+        row = self.row_by_uid.pop(uid, None)
         if row is None:
             return
+        self.without_node.pop(uid, None)
         key = self.keys[row]
         if self.row_of.get(key) == row:  # A namesake with another UID may have taken the name already.
             del self.row_of[key]
@@ -198,7 +245,7 @@ class PodTable:
             self._flags[:, row] = self._flags[:, last]
             self.keys[row] = self.keys[last]
             self._uids[row] = self._uids[last]
-            self._row_by_uid[self._uids[row]] = row
+            self.row_by_uid[self._uids[row]] = row
             if self.row_of.get(self.keys[row]) == last:
                 self.row_of[self.keys[row]] = row
         self.keys.pop()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from wattkeeper.api.admission import concerned, opted_in
 from wattkeeper.api.meta import ObjectMeta
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_capping_policy import Demand, PowerCappingPolicy
 from wattkeeper.api.readings import Bools, Floats, Ints, Mode, ServiceKey
-from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, PodSpec, ScaledObject
+from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, Namespace, PodSpec, RollingUpdate, ScaledObject
 from wattkeeper.recommender.nodes import NodeTable
 from wattkeeper.recommender.pods import requested
 
@@ -30,6 +31,7 @@ class ServiceTable:
     Attributes:
         row_of: row by key.
         demands: how each service's demand is measured, None where nothing says.
+        surges: bool[S], a rollout takes no replica away before a new one is ready.
     """
 
     keys: tuple[ServiceKey, ...]
@@ -37,6 +39,8 @@ class ServiceTable:
     policies: tuple[str, ...]
     demands: tuple[Demand | None, ...]
     mode: Ints
+    gated: Bools
+    surges: Bools
     priority: Ints
     floor: Ints
     ceiling: Ints
@@ -50,6 +54,7 @@ class ServiceTable:
     prior_watts: Floats
     eligible: Bools
     eligible_domains: Bools
+    eligible_places: Bools
     claimed_twice: Bools
 
 
@@ -101,8 +106,46 @@ def _annotated_watts(metadata: Iterable[ObjectMeta]) -> float:
 
 def _templates(workload: Workload) -> list[ObjectMeta]:
     if isinstance(workload, Deployment):
-        return [workload.metadata, workload.spec.template.metadata]
-    return [workload.metadata, workload.spec.leader_worker_template.worker_template.metadata]
+        return [workload.spec.template.metadata]
+    group = workload.spec.leader_worker_template
+    templates = (
+        [group.worker_template] if group.leader_template is None else [group.leader_template, group.worker_template]
+    )
+    return [template.metadata for template in templates]
+
+
+def surges(workload: Workload) -> bool:
+    """Says whether a rollout takes no replica away before a new one is ready.
+
+    A Deployment rounds its percentage down, and takes one away where it may neither surge nor take any.
+    """
+    if isinstance(workload, LeaderWorkerSet):
+        configured = workload.spec.rollout_strategy.rolling_update_configuration
+        unavailable = None if configured is None else configured.max_unavailable
+        return _share(1 if unavailable is None else unavailable, workload.spec.replicas) == 0
+    strategy = workload.spec.strategy
+    if strategy.type == "Recreate":
+        return False
+    rolling = strategy.rolling_update or RollingUpdate()
+    unavailable = "25%" if rolling.max_unavailable is None else rolling.max_unavailable
+    return _share(unavailable, workload.spec.replicas) == 0 and rolling.max_surge not in (0, "0", "0%")
+
+
+def _share(amount: int | str, replicas: int) -> int:
+    """Returns how many replicas a number or a percentage is, rounded down; 0 for what cannot be read."""
+    if isinstance(amount, int):
+        return amount
+    digits = amount.removesuffix("%")
+    return int(digits) * replicas // 100 if digits.isdecimal() and digits != amount else 0
+
+
+def gated(workload: Workload, mode: Mode, enabled: Collection[str]) -> bool:
+    """Says whether new pods of a target wait at the power gate: what the webhook does with them."""
+    return (
+        mode >= Mode.SCALE
+        and workload.metadata.namespace in enabled
+        and all(concerned(template.labels) for template in _templates(workload))
+    )
 
 
 def _claimed(workload: Workload, policies: Sequence[PowerCappingPolicy]) -> _Row:
@@ -123,7 +166,11 @@ def _claimed(workload: Workload, policies: Sequence[PowerCappingPolicy]) -> _Row
         claimed_twice=len(ordered) > 1,
         workload=workload,
         pods=pod_specs(workload),
-        prior_watts=float(np.fmax(_annotated_watts(_templates(workload)), max(own_watts, default=float("nan")))),
+        prior_watts=float(
+            np.fmax(
+                _annotated_watts([workload.metadata, _templates(workload)[-1]]), max(own_watts, default=float("nan"))
+            )
+        ),
     )
 
 
@@ -135,6 +182,7 @@ def build_service_table(
     workloads: Iterable[Workload],
     policies: Iterable[PowerCappingPolicy],
     scaled_objects: Iterable[ScaledObject],
+    namespaces: Iterable[Namespace],
     budgets: Sequence[PowerBudget],
     nodes: NodeTable,
 ) -> ServiceTable:
@@ -158,11 +206,13 @@ def build_service_table(
             row.claimed_twice |= len(own) > 1
             rows.append(row)
     rows.sort(key=lambda row: row.key)
-    return _columns(rows, budgets, nodes)
+    return _columns(rows, {one.metadata.name for one in namespaces if opted_in(one.metadata.labels)}, budgets, nodes)
 
 
-def _columns(rows: list[_Row], budgets: Sequence[PowerBudget], nodes: NodeTable) -> ServiceTable:
-    eligible, eligible_domains = _eligibility(rows, nodes)
+def _columns(
+    rows: list[_Row], enabled: Collection[str], budgets: Sequence[PowerBudget], nodes: NodeTable
+) -> ServiceTable:
+    eligible, eligible_domains, eligible_places = _eligibility(rows, nodes)
     wants = np.array([np.sum([requested(spec) for spec in row.pods], axis=0) for row in rows]).reshape(len(rows), 2)
 
     def whole(values: Iterable[int]) -> Ints:
@@ -180,6 +230,8 @@ def _columns(rows: list[_Row], budgets: Sequence[PowerBudget], nodes: NodeTable)
         policies=tuple(row.policy for row in rows),
         demands=tuple(row.demand for row in rows),
         mode=whole(row.mode for row in rows),
+        gated=flags(gated(row.workload, row.mode, enabled) for row in rows),
+        surges=flags(surges(row.workload) for row in rows),
         priority=_effective_priority(rows, budgets, eligible_domains),
         floor=whole(row.floor for row in rows),
         ceiling=whole(row.ceiling for row in rows),
@@ -193,18 +245,20 @@ def _columns(rows: list[_Row], budgets: Sequence[PowerBudget], nodes: NodeTable)
         prior_watts=real(row.prior_watts for row in rows),
         eligible=eligible,
         eligible_domains=eligible_domains,
+        eligible_places=eligible_places,
         claimed_twice=flags(row.claimed_twice for row in rows),
     )
 
 
-def _eligibility(rows: list[_Row], nodes: NodeTable) -> tuple[Bools, Bools]:
-    """Returns bool[S, K] and bool[S, D]: kinds and domains with a node on which some pod of a replica can land.
+def _eligibility(rows: list[_Row], nodes: NodeTable) -> tuple[Bools, Bools, Bools]:
+    """Returns bool[S, K], bool[S, D] and bool[S, L]: kinds, domains and places where some pod of a replica can land.
 
     Services with the same constraints share one answer: there are far fewer constraints than services.
     """
     eligible = np.zeros((len(rows), len(nodes.kind_names)), dtype=np.bool_)
     domains = np.zeros((len(rows), nodes.members.shape[0]), dtype=np.bool_)
-    known: dict[str, tuple[Bools, Bools]] = {}
+    places = np.zeros((len(rows), len(nodes.places)), dtype=np.bool_)
+    known: dict[str, tuple[Bools, Bools, Bools]] = {}
     for number, row in enumerate(rows):
         for spec in row.pods[:2]:  # The leader and one worker stand for the group.
             gpus = requested(spec)[0]
@@ -213,10 +267,13 @@ def _eligibility(rows: list[_Row], nodes: NodeTable) -> tuple[Bools, Bools]:
                 allowed = nodes.index.allows(spec) & (nodes.gpus >= gpus)
                 kinds = np.zeros(len(nodes.kind_names), dtype=np.bool_)
                 kinds[nodes.kind[allowed]] = True
-                known[signature] = (kinds, np.logical_or.reduce(nodes.members & allowed, axis=1))
+                here = np.zeros(len(nodes.places), dtype=np.bool_)
+                here[nodes.place[allowed]] = True
+                known[signature] = (kinds, np.logical_or.reduce(nodes.members & allowed, axis=1), here)
             eligible[number] |= known[signature][0]
             domains[number] |= known[signature][1]
-    return eligible, domains
+            places[number] |= known[signature][2]
+    return eligible, domains, places
 
 
 def _effective_priority(rows: list[_Row], budgets: Sequence[PowerBudget], eligible_domains: Bools) -> Ints:

@@ -9,6 +9,13 @@ from typing import TypeVar, cast
 import msgspec
 import numpy as np
 
+from wattkeeper.api.admission import (
+    ADMISSION_ANNOTATION,
+    ADMISSION_ENABLED,
+    ADMISSION_LABEL,
+    CAPPED_LABEL,
+    POWER_GATE,
+)
 from wattkeeper.api.meta import LabelSelector, ObjectMeta, OwnerReference
 from wattkeeper.api.power_budget import NamespacePriority, PowerBudget, PowerBudgetSpec
 from wattkeeper.api.power_capping_policy import Demand, PowerCappingPolicy, PowerCappingPolicySpec
@@ -18,6 +25,11 @@ from wattkeeper.cluster.objects import (
     Container,
     Deployment,
     DeploymentSpec,
+    DeploymentStrategy,
+    LeaderWorkerSet,
+    LeaderWorkerSetSpec,
+    LeaderWorkerTemplate,
+    Namespace,
     Node,
     NodeStatus,
     Pod,
@@ -26,9 +38,12 @@ from wattkeeper.cluster.objects import (
     PodStatus,
     PodTemplate,
     Resources,
+    RollingUpdate,
+    RolloutStrategy,
     ScaledObject,
     ScaledObjectSpec,
     ScaledObjectTarget,
+    SchedulingGate,
     Trigger,
 )
 
@@ -130,12 +145,41 @@ def policy(
     return PowerCappingPolicy(metadata=ObjectMeta(name=name, namespace="llm"), spec=spec)
 
 
-def deployment(name: str, replicas: int, *, gpus: int = 1, selector: dict[str, str] | None = None) -> Deployment:
+def namespace(name: str = "llm", *, enabled: bool = True) -> Namespace:
+    return Namespace(metadata=ObjectMeta(name=name, labels={ADMISSION_LABEL: ADMISSION_ENABLED} if enabled else {}))
+
+
+def deployment(
+    name: str,
+    replicas: int,
+    *,
+    gpus: int = 1,
+    selector: dict[str, str] | None = None,
+    capped: bool = False,
+    strategy: DeploymentStrategy | None = None,
+) -> Deployment:
     containers = (Container(name="server", resources=Resources(limits={"nvidia.com/gpu": str(gpus)})),)
-    template = PodTemplate(spec=PodSpec(node_selector=selector or {}, containers=containers))
+    template = PodTemplate(
+        metadata=ObjectMeta(labels={CAPPED_LABEL: "true"} if capped else {}),
+        spec=PodSpec(node_selector=selector or {}, containers=containers),
+    )
     return Deployment(
         metadata=ObjectMeta(name=name, namespace="llm", labels={"policy": name}),
-        spec=DeploymentSpec(replicas=replicas, template=template),
+        spec=DeploymentSpec(replicas=replicas, template=template, strategy=strategy or DeploymentStrategy()),
+    )
+
+
+def lws(name: str, replicas: int, *, size: int = 2, max_unavailable: int | str | None = None) -> LeaderWorkerSet:
+    containers = (Container(name="server", resources=Resources(limits={"nvidia.com/gpu": "1"})),)
+    template = PodTemplate(metadata=ObjectMeta(labels={CAPPED_LABEL: "true"}), spec=PodSpec(containers=containers))
+    rolling = RolloutStrategy(rolling_update_configuration=RollingUpdate(max_unavailable=max_unavailable))
+    return LeaderWorkerSet(
+        metadata=ObjectMeta(name=name, namespace="llm", labels={"policy": name}),
+        spec=LeaderWorkerSetSpec(
+            replicas=replicas,
+            rollout_strategy=rolling,
+            leader_worker_template=LeaderWorkerTemplate(size=size, worker_template=template),
+        ),
     )
 
 
@@ -148,20 +192,27 @@ def pod(
     deleted: str = "",
     gpus: int = 1,
     phase: str = "Running",
+    template: str = "abc",
+    gated: bool = False,
+    admitted: bool = False,
+    selector: dict[str, str] | None = None,
 ) -> Pod:
-    name = f"{service}-abc-{number}"
-    owners = (OwnerReference(kind="ReplicaSet", name=f"{service}-abc", uid="rs"),)
+    name = f"{service}-{template}-{number}"
+    owners = (OwnerReference(kind="ReplicaSet", name=f"{service}-{template}", uid="rs"),)
     return Pod(
         metadata=ObjectMeta(
             name=name,
             namespace="llm",
             uid=name,
-            labels={"pod-template-hash": "abc"},
+            labels={"pod-template-hash": template},
+            annotations={ADMISSION_ANNOTATION: "gated"} if gated or admitted else {},
             owner_references=owners,
             deletion_timestamp=deleted,
         ),
         spec=PodSpec(
             node_name=on,
+            node_selector=selector or {},
+            scheduling_gates=(SchedulingGate(name=POWER_GATE),) if gated else (),
             containers=(Container(name="server", resources=Resources(limits={"nvidia.com/gpu": str(gpus)})),),
         ),
         status=PodStatus(
