@@ -1,1 +1,1 @@
-"""The admission plugin. Empty until it admits."""
+"""Admission plugin: requests and power gates on new pods, alerts where nothing is enforced. It never decides watts."""

@@ -43,3 +43,26 @@ def parse_quantity(text: str | int) -> float:
         if factor is not None and len(text) > length:
             return float(text[:-length]) * factor
     return float(text)
+
+
+def format_millicores(millicores: int) -> str:
+    """Returns CPU as people write it.
+
+    >>> format_millicores(2000), format_millicores(1250)
+    ('2', '1250m')
+    """
+    whole, rest = divmod(millicores, 1000)
+    return f"{millicores}m" if rest else str(whole)
+
+
+def format_bytes(count: int) -> str:
+    """Returns bytes exactly, in the largest binary unit of which they are a whole number.
+
+    >>> format_bytes(3 * 2**29), format_bytes(1500), format_bytes(0)
+    ('1536Mi', '1500', '0')
+    """
+    for unit in ("Ti", "Gi", "Mi", "Ki"):
+        factor = int(_FACTORS[unit])
+        if count and count % factor == 0:
+            return f"{count // factor}{unit}"
+    return str(count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wattkeeper.api.quantity import parse_quantity
+from wattkeeper.api.quantity import format_bytes, format_millicores, parse_quantity
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,19 @@ def test_a_quantity_has_its_value_in_the_base_unit(text: str | int, value: float
 def test_what_is_no_quantity_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_quantity(text)
+
+
+@pytest.mark.parametrize(
+    ("millicores", "text"), [(1, "1m"), (999, "999m"), (1000, "1"), (1001, "1001m"), (64_000, "64"), (0, "0")]
+)
+def test_cpu_is_written_in_cores_where_it_is_whole(millicores: int, text: str) -> None:
+    assert format_millicores(millicores) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0"), (1, "1"), (1000, "1000"), (1024, "1Ki"), (2**20 + 1, "1048577"), (3 * 2**29, "1536Mi"), (2**43, "8Ti")],
+)
+def test_bytes_are_written_exactly(count: int, text: str) -> None:
+    assert format_bytes(count) == text
+    assert parse_quantity(text) == count

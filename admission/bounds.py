@@ -1,0 +1,107 @@
+"""How far one container's request may go: the policy, its own limit, what loading takes, LimitRanges, autoscalers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from admission.amounts import amount, quantity, ratio, text, whole
+from admission.estimate import Estimate
+from admission.sums import Move
+from admission.view import Surroundings
+from wattkeeper.api.power_capping_policy import ContainerRequests, ControlledResource, ResourceBound
+from wattkeeper.cluster.objects import HorizontalPodAutoscaler, LimitRangeItem
+
+_NO_CEILING: Final = 2**53
+
+
+class _Bound(NamedTuple):
+    value: int
+    why: str
+
+
+def aim(
+    resource: ControlledResource, move: Move, estimate: Estimate, rule: ContainerRequests, surroundings: Surroundings
+) -> str:
+    """Sets where a request goes.
+
+    Returns:
+        Why it goes nowhere, for people; "" where it goes where it should.
+    """
+    usage = estimate.cpu if resource == "cpu" else estimate.memory
+    target = whole(resource, usage.target)
+    if not target:
+        return "no usage known yet"
+    for autoscaler in surroundings.autoscalers:
+        if scales_on(autoscaler, resource, move.container.name):
+            return f"HorizontalPodAutoscaler {autoscaler.metadata.name} scales on it"
+    least = max(_floors(resource, move, estimate, rule.min_allowed, surroundings))
+    most = min(_ceilings(resource, move, rule.max_allowed, surroundings))
+    if least.value > most.value:
+        return f"{least.why} wants {text(resource, least.value)}, {most.why} allows {text(resource, most.value)}"
+    wanted = -(-max(target, least.value) // move.step) * move.step
+    if wanted > most.value:
+        move.new, move.why = max(most.value // move.step * move.step, least.value), most.why
+    else:
+        move.new, move.why = wanted, least.why if least.value > target else ""
+    return ""
+
+
+def scales_on(autoscaler: HorizontalPodAutoscaler, resource: ControlledResource, container: str) -> bool:
+    """Says whether an HPA divides a container's usage of a resource by its request."""
+    for metric in autoscaler.spec.metrics:
+        if metric.type == "Resource":
+            found = metric.resource
+        elif metric.type == "ContainerResource":
+            found = metric.container_resource
+            if found is not None and found.container != container:
+                continue
+        else:
+            continue
+        if found is not None and found.name == resource and found.target.type == "Utilization":
+            return True
+    return False
+
+
+def _floors(
+    resource: ControlledResource, move: Move, estimate: Estimate, allowed: ResourceBound, surroundings: Surroundings
+) -> Iterator[_Bound]:
+    yield _Bound(1, "")
+    own = _allowed(resource, allowed)
+    if own is not None:
+        yield _Bound(own, "minAllowed")
+    if resource == "memory":
+        yield _Bound(whole(resource, estimate.load_peak_bytes) or 0, "loading")
+    for why, item in _items(surroundings):
+        yield _Bound(amount(resource, item.min) or 0, why)
+        most_ratio = ratio(resource, item.max_limit_request_ratio)
+        if most_ratio and move.limit is not None and not move.scales:
+            yield _Bound(-int(-move.limit // most_ratio), why)
+
+
+def _ceilings(
+    resource: ControlledResource, move: Move, allowed: ResourceBound, surroundings: Surroundings
+) -> Iterator[_Bound]:
+    yield _Bound(_NO_CEILING, "")
+    own = _allowed(resource, allowed)
+    if own is not None:
+        yield _Bound(own, "maxAllowed")
+    if move.limit is not None and not move.scales:
+        yield _Bound(move.limit, "its limit")
+    for why, item in _items(surroundings):
+        most = amount(resource, item.max)
+        if most is not None:
+            follows = move.scales and move.limit
+            yield _Bound(most * move.old // follows if follows else most, why)
+
+
+def _allowed(resource: ControlledResource, bound: ResourceBound) -> int | None:
+    given = bound.cpu if resource == "cpu" else bound.memory
+    return None if given is None else quantity(resource, given)
+
+
+def _items(surroundings: Surroundings) -> Iterator[tuple[str, LimitRangeItem]]:
+    for limit_range in surroundings.limit_ranges:
+        for item in limit_range.spec.limits:
+            if item.type == "Container":
+                yield f"LimitRange {limit_range.metadata.name}", item

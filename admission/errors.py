@@ -1,0 +1,25 @@
+"""What can go wrong in this room.
+
+AdmissionError
+├── SettingsError             settings contradict each other, or a file they name cannot be used
+├── UnreadableReviewError     a body that names no review to answer (400)
+└── UnreadablePodError        a review whose pod has another shape than Kubernetes' own; the pod is let through
+"""
+
+from __future__ import annotations
+
+
+class AdmissionError(Exception):
+    """Root of this room's errors."""
+
+
+class SettingsError(AdmissionError):
+    """Settings contradict each other, or a file they name cannot be used."""
+
+
+class UnreadableReviewError(AdmissionError):
+    """A body in which not even a review's UID can be found."""
+
+
+class UnreadablePodError(AdmissionError):
+    """A pod of another shape than Kubernetes' own."""
