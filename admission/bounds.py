@@ -23,10 +23,10 @@ class _Bound(NamedTuple):
 def aim(
     resource: ControlledResource, move: Move, estimate: Estimate, rule: ContainerRequests, surroundings: Surroundings
 ) -> str:
-    """Sets where a request goes.
+    """Sets where a request shall go.
 
     Returns:
-        Why it goes nowhere, for people; "" where it goes where it should.
+        Why it shall stay, for people; "" where it has an aim.
     """
     usage = estimate.cpu if resource == "cpu" else estimate.memory
     target = whole(resource, usage.target)
@@ -41,9 +41,9 @@ def aim(
         return f"{least.why} wants {text(resource, least.value)}, {most.why} allows {text(resource, most.value)}"
     wanted = -(-max(target, least.value) // move.step) * move.step
     if wanted > most.value:
-        move.new, move.why = max(most.value // move.step * move.step, least.value), most.why
+        move.aim, move.why = max(most.value // move.step * move.step, least.value), most.why
     else:
-        move.new, move.why = wanted, least.why if least.value > target else ""
+        move.aim, move.why = wanted, least.why if least.value > target else ""
     return ""
 
 

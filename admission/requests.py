@@ -138,10 +138,9 @@ def _plan(
             kept.append("")
             continue
         kept.append(aim(resource, move, slot.estimate, slot.rule, surroundings))
-        move.settle()
     refused = ""
-    if any(move.new != move.old for move in moves):
-        refused = fit(moves, rules(resource, pod, moves, surroundings))
+    if any(move.aim != move.old for move in moves):
+        refused = fit(moves, lambda: rules(resource, pod, moves, surroundings))
     return _Planned(moves=tuple(moves), kept=tuple(kept), refused=refused)
 
 
@@ -153,6 +152,7 @@ def _standing(resource: ControlledResource, container: Container, policy: Reques
     return Move(
         container=container,
         old=old,
+        aim=old,
         new=old,
         limit=limit,
         scales=policy.limits == "Scale" and old > 0,
@@ -194,10 +194,11 @@ def _notes(slots: Sequence[_Slot], planned: Mapping[ControlledResource, _Planned
 
 
 def _said(resource: ControlledResource, move: Move, kept: str) -> str:
+    kept = kept or move.cut
     if move.new == move.old:
         return f"{resource} left alone ({kept})" if kept else f"{resource} kept"
-    before = text(resource, move.old) if move.old else "none"
-    said = f"{resource} {before} -> {text(resource, move.new)}{f' ({move.why})' if move.why else ''}"
+    before, why = text(resource, move.old) if move.old else "none", move.cut or move.why
+    said = f"{resource} {before} -> {text(resource, move.new)}{f' ({why})' if why else ''}"
     limit = move.limit_beside(move.new)
     if move.limit is None or limit is None or limit == move.limit:
         return said

@@ -20,6 +20,9 @@ from wattkeeper.cluster.objects import ResourceQuota, ScopeRequirement
 MIN_CHANGE: Final = 0.1
 """A request is changed only where it shall be more than this share larger or smaller: what is about right stays."""
 
+_ROUNDS: Final = 32
+"""More than the changes of more than a tenth that lie between any two requests in practice."""
+
 _TOLERANCE: Final = 1e-6
 """Of a millicore or a byte: what floats may be wrong by."""
 
@@ -31,20 +34,24 @@ class Move:
     Attributes:
         container: the container.
         old: the request as it came, 0 for none.
-        new: the request to set.
+        aim: the request that it shall have, by itself.
+        new: the request that it gets.
         limit: the limit as it came, None for none.
         scales: the limit keeps its proportion to the request.
         step: what is set is a multiple of this, unless a bound lies between two.
-        why: what held the request up or down, "" for usage alone.
+        why: what holds the aim up or down, "" for usage alone.
+        cut: what keeps the request from its aim, "" where it gets there.
     """
 
     container: Container
     old: int
+    aim: int
     new: int
     limit: int | None
     scales: bool
     step: int
     why: str = ""
+    cut: str = ""
 
     def limit_beside(self, request: int) -> int | None:
         """Returns the limit that goes with a request. It is rounded down: no maximum, no ratio is exceeded so."""
@@ -52,17 +59,14 @@ class Move:
             return self.limit
         return request * self.limit // self.old
 
-    def settle(self) -> None:
-        """Stays where it was unless the change is worth it."""
-        if abs(self.new - self.old) <= MIN_CHANGE * self.old:
-            self.new = self.old
-
-    def go(self, share: float) -> int:
-        """Returns the request after a share of the way, rounded towards where it came from."""
-        exact = self.old + (self.new - self.old) * share
-        if self.new > self.old:
-            return max(self.old, int(exact // self.step) * self.step)
-        return min(self.old, -int(-exact // self.step) * self.step)
+    def go(self, start: int, share: float) -> None:
+        """Goes a share of the way from a start, rounded towards it; not at all where that is hardly a change."""
+        exact = start + (self.new - start) * share
+        if self.new > start:
+            reached = self.new if share == 1.0 else max(start, int(exact // self.step) * self.step)
+        else:
+            reached = self.new if share == 1.0 else min(start, -int(-exact // self.step) * self.step)
+        self.new = reached if abs(reached - start) > MIN_CHANGE * start else start
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,31 +83,49 @@ class Rule:
         return found if found > _TOLERANCE else 0.0
 
 
-def fit(moves: Sequence[Move], rules: Sequence[Rule]) -> str:
-    """Shortens moves until every rule is kept. What relieves a rule goes all the way, what strains it only as far.
+def fit(moves: Sequence[Move], rules: Callable[[], Sequence[Rule]]) -> str:
+    """Moves requests towards their aims as far as every rule is kept.
+
+    A rule that cuts one move short may leave another rule room again, so it goes on from where it got, as the next
+    review of the same pod would.
+
+    Args:
+        moves: one per container; their `new` is changed.
+        rules: returns the rules for where the moves are now.
 
     Returns:
-        Who forbids all of the moves, which are then undone; "" where they fit.
+        Who forbids every move; "" where some are made, or none is wanted.
     """
-    old = [move.old for move in moves]
+    for number in range(_ROUNDS):
+        start = [move.new for move in moves]
+        refused = _go(moves, start, rules())
+        if refused:
+            return refused if number == 0 else ""
+        if not any(move.cut for move in moves) or [move.new for move in moves] == start:
+            break
+    return ""
+
+
+def _go(moves: Sequence[Move], start: Sequence[int], rules: Sequence[Rule]) -> str:
+    """Goes once. What relieves a rule goes all the way, what strains it only as far as the rule lets it."""
+    for move, begin in zip(moves, start, strict=True):
+        move.new, move.cut = move.aim, ""
+        move.go(begin, 1.0)
     for rule in rules:
         excess = rule.excess([move.new for move in moves])
-        strains = [
-            (move, weight * (move.new - move.old))
-            for move, weight in zip(moves, rule.weights, strict=True)
-            if weight * (move.new - move.old) > 0
-        ]
-        if not excess or not strains:
+        strains = [weight * (move.new - begin) for move, begin, weight in zip(moves, start, rule.weights, strict=True)]
+        most = sum(strain for strain in strains if strain > 0)
+        if not excess or not most:
             continue
-        share = max(0.0, 1.0 - excess / sum(strain for _, strain in strains))
-        for move, _ in strains:
-            move.new, move.why = move.go(share), rule.why
-            move.settle()
+        for move, begin, strain in zip(moves, start, strains, strict=True):
+            if strain > 0:
+                move.cut = rule.why
+                move.go(begin, max(0.0, 1.0 - excess / most))
     for rule in rules:
         # A pod that breaks a rule as it came is refused without us, too: only what we break is undone.
-        if rule.excess([move.new for move in moves]) and not rule.excess(old):
-            for move in moves:
-                move.new = move.old
+        if rule.excess([move.new for move in moves]) and not rule.excess(start):
+            for move, begin in zip(moves, start, strict=True):
+                move.new = begin
             return rule.why
     return ""
 
@@ -120,31 +142,27 @@ Term = tuple[tuple[float, ...], float]
 
 
 class _Sums:
-    """A pod's requests and limits as terms (weights, constant), the first for what runs in the end."""
+    """A pod's requests and limits as terms (weights, constant).
+
+    Attributes:
+        requests, limits: all terms; none may exceed a maximum.
+        request, limit: those that are largest now. The sum is never less, so a minimum that these keep is kept.
+        scales: some limits follow their requests.
+    """
 
     def __init__(self, resource: ControlledResource, pod: AdmittedPod, moves: Sequence[Move]) -> None:
         overhead = amount(resource, pod.spec.overhead) or 0
+        now = [move.new for move in moves]
+
+        def value(term: Term) -> float:
+            return sum(weight * one for weight, one in zip(term[0], now, strict=True)) + term[1]
+
+        requests = list(_terms(pod, moves, lambda _: (1.0, 0.0), lambda one: one.amounts.request(resource) or 0))
+        limits = list(_terms(pod, moves, _limit_part, lambda one: one.amounts.limit(resource) or 0))
+        self.request, self.limit = max(requests, key=value), max(limits, key=value)
+        self.requests = [(weights, fixed + overhead) for weights, fixed in requests]
+        self.limits = [(weights, fixed + overhead) for weights, fixed in limits]
         self.scales = any(move.scales and move.limit is not None for move in moves)
-        self.running: Term = (tuple(1.0 for _ in moves), 0.0)
-        """Without the overhead: what is compared with a minimum."""
-        self.requests = list(
-            _terms(
-                pod,
-                moves,
-                lambda _: (1.0, 0.0),
-                lambda container: (container.amounts.request(resource) or 0) + overhead,
-                overhead,
-            )
-        )
-        self.limits = list(
-            _terms(
-                pod,
-                moves,
-                _limit_part,
-                lambda container: (container.amounts.limit(resource) or 0) + overhead,
-                overhead,
-            )
-        )
 
 
 def _limit_part(move: Move) -> tuple[float, float]:
@@ -159,10 +177,9 @@ def _terms(
     moves: Sequence[Move],
     part: Callable[[Move], tuple[float, float]],
     of_init: Callable[[Container], int],
-    overhead: int,
 ) -> Iterator[Term]:
     parts = [part(move) for move in moves]
-    yield tuple(weight for weight, _ in parts), sum(fixed for _, fixed in parts) + overhead
+    yield tuple(weight for weight, _ in parts), sum(fixed for _, fixed in parts)
     started: set[int] = set()
     for container in pod.spec.init_containers or ():
         if container.sidecar:
@@ -182,6 +199,11 @@ def _at_least(term: Term, least: float, why: str) -> Rule:
     return Rule(weights=tuple(-weight for weight in weights), most=fixed - least, why=why)
 
 
+def _ratio_kept(limit: Term, request: Term, most: float, why: str) -> Rule:
+    weights = tuple(one - most * other for one, other in zip(limit[0], request[0], strict=True))
+    return Rule(weights=weights, most=most * request[1] - limit[1], why=why)
+
+
 def _of_limit_ranges(resource: ControlledResource, sums: _Sums, surroundings: Surroundings) -> Iterator[Rule]:
     for limit_range in surroundings.limit_ranges:
         why = f"LimitRange {limit_range.metadata.name}"
@@ -192,13 +214,12 @@ def _of_limit_ranges(resource: ControlledResource, sums: _Sums, surroundings: Su
             if most is not None:
                 yield from _at_most([*sums.requests, *(sums.limits if sums.scales else ())], most, why)
             if least is not None:
-                yield _at_least(sums.running, least, why)
+                yield _at_least(sums.request, least, why)
                 if sums.scales:
-                    yield _at_least(sums.limits[0], least, why)
+                    yield _at_least(sums.limit, least, why)
             most_ratio = ratio(resource, item.max_limit_request_ratio)
             if most_ratio:
-                for weights, fixed in sums.limits:
-                    yield Rule(weights=tuple(weight - most_ratio for weight in weights), most=-fixed, why=why)
+                yield from (_ratio_kept(limit, sums.request, most_ratio, why) for limit in sums.limits)
 
 
 def _of_quotas(
