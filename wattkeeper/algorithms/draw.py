@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wattkeeper.api.readings import Floats, Ints
-from wattkeeper.api.snapshot import Snapshot
+from wattkeeper.api.snapshot import Snapshot, running_grants
 
 ROUNDING_WATTS = 1e-6
 """Sums of the same watts in another order differ by less than this."""
@@ -18,7 +18,7 @@ class Draw:
     """S services in D domains.
 
     Attributes:
-        active: float64[S], replicas up to which `each` counts.
+        active: float64[S], replicas up to which `each` counts: those active, less a surge.
         each: float64[S, D], watts of one replica among the active ones.
         further: float64[S, D], watts of one replica above them.
     """
@@ -52,9 +52,12 @@ class Draw:
 
 def worst_case(snapshot: Snapshot) -> Draw:
     """Returns the draw by Snapshot's formula: a further replica counts in full wherever it may land."""
-    active = snapshot.active.astype(np.float64)
-    inverse = np.divide(1.0, active, out=np.zeros(len(active)), where=active > 0)
-    return Draw(active=active, each=snapshot.active_watts * inverse[:, None], further=snapshot.unit_watts)
+    inverse = np.divide(1.0, snapshot.active, out=np.zeros(len(snapshot.active)), where=snapshot.active > 0)
+    return Draw(
+        active=running_grants(snapshot).astype(np.float64),
+        each=snapshot.active_watts * inverse[:, None],
+        further=snapshot.unit_watts,
+    )
 
 
 def expected(snapshot: Snapshot, worst: Draw) -> Draw:
@@ -63,8 +66,9 @@ def expected(snapshot: Snapshot, worst: Draw) -> Draw:
     A further replica counts in a domain with the service's own share there or with the whole fleet's, whichever is
     more: 1 in a domain that holds everything, and about 1/40 in one of 40 racks.
     """
-    fleet = float(worst.active @ snapshot.unit_watts.max(axis=1, initial=0.0))
+    fleet = float(snapshot.active.astype(np.float64) @ snapshot.unit_watts.max(axis=1, initial=0.0))
     share = snapshot.active_watts.sum(axis=0) / fleet if fleet > 0.0 else np.ones(len(snapshot.domains))
     further = snapshot.unit_watts * np.minimum(share, 1.0)
-    np.maximum(further, worst.each, out=further)
+    # Where one cannot land, it draws nothing, wherever others run: new replicas may be steered away from there.
+    np.maximum(further, worst.each, out=further, where=snapshot.unit_watts > 0.0)
     return Draw(active=worst.active, each=worst.each, further=further)

@@ -26,7 +26,7 @@ from wattkeeper.algorithms.draw import Draw, expected, worst_case
 from wattkeeper.algorithms.sharing import Sharing
 from wattkeeper.api.plan import Plan
 from wattkeeper.api.readings import Bools, Floats, Ints
-from wattkeeper.api.snapshot import Snapshot, planned_watts
+from wattkeeper.api.snapshot import Snapshot, planned_watts, running_grants
 
 
 class PriorityFairShare:
@@ -51,7 +51,7 @@ class PriorityFairShare:
         draw = worst_case(snapshot)
         due = _due(snapshot, draw, classes, lowest, standing)
 
-        running = np.maximum(lowest, np.minimum(np.minimum(due, standing), snapshot.active))
+        running = np.maximum(lowest, np.minimum(np.minimum(due, standing), running_grants(snapshot)))
         room = snapshot.limit_watts - planned_watts(snapshot, running)
         sharing = Sharing(snapshot, draw, running, room)
         for target in (np.minimum(due, standing), due):

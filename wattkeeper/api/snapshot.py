@@ -35,13 +35,16 @@ class History:
 class Snapshot:
     """The picture.
 
-    What N replicas of service s would draw in domain d, at their upper bound, is
+    What a grant of N replicas of service s would draw in domain d, at their upper bound, is, with M = N + surge[s],
 
-        N * active_watts[s, d] / active[s]                       for N <= active[s]
-        active_watts[s, d] + (N - active[s]) * unit_watts[s, d]  above it
+        M * active_watts[s, d] / active[s]                       for M <= active[s]
+        active_watts[s, d] + (M - active[s]) * unit_watts[s, d]  above it
 
     The first line is an expectation (nobody knows yet which replicas will go), the second a worst case (nobody
     knows yet where new ones will land).
+
+    New pods of a *gated* service wait at the power gate until they are let out. So what draws now and what is reserved
+    differ: a gated service draws what its active replicas do, and has as much reserved as is committed.
 
     Attributes:
         now: Unix seconds.
@@ -55,11 +58,15 @@ class Snapshot:
         demand: int64[S], replicas that the traffic asks for, stabilised and inside [floor, ceiling]. Where it is
             unknown, what is committed.
         wanted: int64[S], at least demand: replicas that may be granted from watts that no demand needs.
-        active: int64[S], replicas that exist and are not terminating.
+        gated: bool[S], new replicas wait at the power gate.
+        surge: int64[S], replicas beyond the grant that a rollout needs for a while, 0 for services without a gate.
+        active: int64[S], replicas on nodes that are not terminating. For gated services those without a node count as
+            well once they have left the gate, and what groups lack that have: all that may draw without an opening.
         started: int64[S], replicas that come or stay whatever anybody is told: active ones, those without a node, and
             what the scale target's spec asks for. What is granted beyond waits for an autoscaler to act on it.
         committed: int64[S], replicas that may exist without any new decision: those started, and what is told or was
-            granted so recently that an autoscaler may still act on it.
+            granted so recently that an autoscaler may still act on it. For gated services, without the surge, active
+            ones and those granted or told: whatever their spec asks for beyond waits at the gate.
         unit_watts: float64[S, D], the most that one further replica may draw in a domain, 0 where it cannot land.
         active_watts: float64[S, D], what the active replicas may draw.
         draining_watts: float64[S, D], what terminating pods may draw until their containers have exited.
@@ -80,6 +87,8 @@ class Snapshot:
     ceiling: Ints
     demand: Ints
     wanted: Ints
+    gated: Bools
+    surge: Ints
     active: Ints
     started: Ints
     committed: Ints
@@ -97,21 +106,36 @@ def planned_watts(snapshot: Snapshot, replicas: Ints) -> Floats:
 
     This is the formula of Snapshot's docstring, plus base_watts.
     """
-    kept = np.minimum(replicas, snapshot.active)
+    total = replicas + snapshot.surge
+    kept = np.minimum(total, snapshot.active)
     share = np.divide(kept, snapshot.active, out=np.zeros(len(kept)), where=snapshot.active > 0)
-    added = np.maximum(replicas - snapshot.active, 0).astype(np.float64)
+    added = np.maximum(total - snapshot.active, 0).astype(np.float64)
     return snapshot.base_watts + share @ snapshot.active_watts + added @ snapshot.unit_watts
 
 
+def running_grants(snapshot: Snapshot) -> Ints:
+    """Returns up to which grant a further replica draws the share of a running one, and more above it: int64[S]."""
+    return np.maximum(snapshot.active - snapshot.surge, 0)
+
+
 def committed_watts(snapshot: Snapshot) -> Floats:
+    """Returns what is reserved in each domain: float64[D].
+
+    All that runs, loads or drains, plus every replica that is committed or a planned surge but not there yet, wherever
+    it may land. Without gates this is what may draw: `drawing_watts`.
+    """
+    missing = np.maximum(snapshot.committed + snapshot.surge - snapshot.active, 0).astype(np.float64)
+    return _there(snapshot) + missing @ snapshot.unit_watts
+
+
+def drawing_watts(snapshot: Snapshot) -> Floats:
     """Returns the guarded sum of each domain as it stands: float64[D].
 
-    All that runs, loads or drains, plus every replica that is committed but not there yet, wherever it may land.
+    All that may draw without an opening: what runs, loads or drains, and what is committed of services without a gate.
     """
     missing = np.maximum(snapshot.committed - snapshot.active, 0).astype(np.float64)
-    return (
-        snapshot.base_watts
-        + snapshot.active_watts.sum(axis=0)
-        + snapshot.draining_watts.sum(axis=0)
-        + missing @ snapshot.unit_watts
-    )
+    return _there(snapshot) + np.where(snapshot.gated, 0.0, missing) @ snapshot.unit_watts
+
+
+def _there(snapshot: Snapshot) -> Floats:
+    return snapshot.base_watts + snapshot.active_watts.sum(axis=0) + snapshot.draining_watts.sum(axis=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from wattkeeper.api.readings import Bools, Floats, Ints
-from wattkeeper.api.snapshot import Snapshot, planned_watts
+from wattkeeper.api.snapshot import Snapshot, planned_watts, running_grants
 from wattkeeper.guard.standing import ROUNDING_WATTS
 
 _FEW_REPLICAS = 4096
@@ -45,9 +45,10 @@ class _Column:
     """What replicas of some services draw in one domain, by Snapshot's formula."""
 
     def __init__(self, snapshot: Snapshot, rows: Ints, domain: int) -> None:
-        self._active = snapshot.active[rows]
+        active = snapshot.active[rows]
         watts = snapshot.active_watts[rows, domain]
-        self._each = np.divide(watts, self._active, out=np.zeros(len(rows)), where=self._active > 0)
+        self._active = running_grants(snapshot)[rows]
+        self._each = np.divide(watts, active, out=np.zeros(len(rows)), where=active > 0)
         self._unit = snapshot.unit_watts[rows, domain]
 
     def draw(self, replicas: Ints, among: Ints | slice = slice(None)) -> Floats:
@@ -102,8 +103,8 @@ def _cut_class(column: _Column, members: Ints, grants: Ints, lowest: Ints, exces
 
 def _draw_change(snapshot: Snapshot, rows: Ints, before: Ints, after: Ints) -> Floats:
     """Returns float64[D], what all domains save when `rows` go from `before` to `after` replicas."""
-    active = snapshot.active[rows]
-    kept = (np.minimum(before, active) - np.minimum(after, active)).astype(np.float64)
+    active, running = snapshot.active[rows], running_grants(snapshot)[rows]
+    kept = (np.minimum(before, running) - np.minimum(after, running)).astype(np.float64)
     share = np.divide(kept, active, out=np.zeros(len(rows)), where=active > 0)
-    added = (np.maximum(before - active, 0) - np.maximum(after - active, 0)).astype(np.float64)
+    added = (np.maximum(before - running, 0) - np.maximum(after - running, 0)).astype(np.float64)
     return share @ snapshot.active_watts[rows] + added @ snapshot.unit_watts[rows]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wattkeeper.api.readings import Bools, Floats, Ints
-from wattkeeper.api.snapshot import Snapshot
+from wattkeeper.api.snapshot import Snapshot, running_grants
 from wattkeeper.guard.guarded_plan import GrantReason
 from wattkeeper.guard.standing import any_domain, over_watts, standing_grants
 
@@ -20,7 +20,8 @@ class Outcome:
 
     Attributes:
         grants: int64[S].
-        guarded_watts, planned_watts: float64[D], as in GuardedPlan.
+        reserved_watts: float64[D], all that is committed, this plan's raises included.
+        planned_watts: float64[D], as in GuardedPlan.
         landing, touching: bool[S, D].
         stale: bool[S], the service touches a frozen domain.
         demand_known: bool[S].
@@ -28,7 +29,7 @@ class Outcome:
     """
 
     grants: Ints
-    guarded_watts: Floats
+    reserved_watts: Floats
     planned_watts: Floats
     landing: Bools
     touching: Bools
@@ -60,7 +61,7 @@ def reasons(snapshot: Snapshot, outcome: Outcome) -> Ints:
 def bindings(snapshot: Snapshot, outcome: Outcome, why: Ints) -> tuple[Ints, Floats]:
     """Returns the domain that lacks most for each service's demand, -1 for none, and the watts it lacks.
 
-    A domain lacks watts where the demand would exceed its planned sum, or its guarded sum while others drain.
+    A domain lacks watts where the demand would exceed its planned sum, or what is reserved while others drain.
     """
     binding = np.full(len(snapshot.services), -1, dtype=np.int64)
     missing = np.zeros(len(snapshot.services))
@@ -68,10 +69,11 @@ def bindings(snapshot: Snapshot, outcome: Outcome, why: Ints) -> tuple[Ints, Flo
     if not len(rows) or not len(snapshot.domains):
         return binding, missing
     unit, grants, active = snapshot.unit_watts[rows], outcome.grants[rows], snapshot.active[rows]
+    running = running_grants(snapshot)[rows]
     wanted = np.maximum(snapshot.demand[rows], grants)
-    kept = (np.minimum(wanted, active) - np.minimum(grants, active)).astype(np.float64)
+    kept = (np.minimum(wanted, running) - np.minimum(grants, running)).astype(np.float64)
     share = np.divide(kept, active, out=np.zeros(len(rows)), where=active > 0)
-    added = (np.maximum(wanted - active, 0) - np.maximum(grants - active, 0)).astype(np.float64)
+    added = (np.maximum(wanted - running, 0) - np.maximum(grants - running, 0)).astype(np.float64)
     raised = np.maximum(wanted - np.maximum(snapshot.committed[rows], grants), 0).astype(np.float64)
     planned = share[:, None] * snapshot.active_watts[rows]
     planned += added[:, None] * unit
@@ -80,7 +82,7 @@ def bindings(snapshot: Snapshot, outcome: Outcome, why: Ints) -> tuple[Ints, Flo
     # Where nothing is planned to exceed a limit, what drains stands in the way.
     fits = ~((planned > snapshot.limit_watts) & outcome.touching[rows]).any(axis=1)
     more = np.flatnonzero((raised > 0) | fits)
-    lack[more] = np.maximum(planned[more], raised[more, None] * unit[more] + outcome.guarded_watts)
+    lack[more] = np.maximum(planned[more], raised[more, None] * unit[more] + outcome.reserved_watts)
     lack -= snapshot.limit_watts
     lack[~outcome.touching[rows]] = -np.inf
     binding[rows] = np.argmax(lack, axis=1)

@@ -12,6 +12,8 @@
    there.
 7. A domain whose planned sum still exceeds its limit is cut further: lowest priority first, one replica at a time,
    down to floors. What cannot be brought inside is unachievable.
+8. Replicas leave the power gate in the same order: up to their grant, and a planned surge, as far as what may draw now
+   stays inside every domain that they could land in.
 
 So at every instant the guarded sum either fits or only falls, whatever was proposed.
 """
@@ -22,11 +24,12 @@ import numpy as np
 
 from wattkeeper.api.plan import Plan
 from wattkeeper.api.readings import Bools, Ints
-from wattkeeper.api.snapshot import MAX_STATE_BYTES, Snapshot, committed_watts, planned_watts
+from wattkeeper.api.snapshot import MAX_STATE_BYTES, Snapshot, committed_watts, drawing_watts, planned_watts
 from wattkeeper.guard.cuts import cut_to_limits
 from wattkeeper.guard.errors import PlanRejectedError
 from wattkeeper.guard.explanation import Outcome, bindings, reasons, sentence
 from wattkeeper.guard.guarded_plan import GuardedPlan
+from wattkeeper.guard.openings import open_gates
 from wattkeeper.guard.raises import fitting_raises, still_fitting
 from wattkeeper.guard.standing import any_domain, lands, over_watts, standing_grants, touches
 
@@ -89,7 +92,7 @@ def _decide(
     """Rules 3 to 7."""
     landing, touching = lands(snapshot), touches(snapshot)
     stale = any_domain(touching[:, snapshot.frozen])
-    guarded = committed_watts(snapshot)
+    reserved, guarded = committed_watts(snapshot), drawing_watts(snapshot)
     if warm:
         standing = standing_grants(snapshot)
         kept = still_fitting(snapshot, standing, guarded, landing)
@@ -100,22 +103,27 @@ def _decide(
         corrections += sentence(snapshot, grants < asked, "Held, readings or demand are too old or unknown")
 
         raised = np.maximum(grants - standing, 0)
-        fitting = fitting_raises(snapshot, raised, snapshot.limit_watts - guarded, landing)
+        fitting = fitting_raises(snapshot, raised, snapshot.limit_watts - reserved, landing)
         corrections += sentence(snapshot, fitting < raised, "Raised less than proposed, no watts are free yet")
         grants = np.minimum(grants, standing + fitting)
-        guarded = guarded + fitting.astype(np.float64) @ snapshot.unit_watts
+        reserved = reserved + fitting.astype(np.float64) @ snapshot.unit_watts
+        guarded = guarded + np.where(snapshot.gated, 0.0, fitting) @ snapshot.unit_watts
 
         allowed = grants
         grants = cut_to_limits(snapshot, grants, touching)
         corrections += sentence(snapshot, grants < allowed, "Cut further than proposed, a budget is exceeded")
+
+        openings = open_gates(snapshot, grants, snapshot.limit_watts - guarded, landing, stale)
+        guarded = guarded + openings.astype(np.float64) @ snapshot.unit_watts
     else:
         grants = snapshot.committed.copy()
+        openings = np.zeros(len(grants), dtype=np.int64)
         corrections = ("Warming up: every service keeps what is committed",)
 
     planned = planned_watts(snapshot, grants)
     outcome = Outcome(
         grants=grants,
-        guarded_watts=guarded,
+        reserved_watts=reserved,
         planned_watts=planned,
         landing=landing,
         touching=touching,
@@ -133,6 +141,8 @@ def _decide(
         reasons=why,
         binding=binding,
         missing_watts=missing,
+        openings=openings,
+        surges=np.clip(snapshot.active + openings - grants, 0, snapshot.surge),
         guarded_watts=guarded,
         planned_watts=planned,
         over_watts=over_watts(snapshot.limit_watts, guarded),

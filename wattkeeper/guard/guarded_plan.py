@@ -30,8 +30,11 @@ class GuardedPlan:
         reasons: int64[S], GrantReason.
         binding: int64[S], the domain that holds a service below its demand, -1 for none.
         missing_watts: float64[S], what the binding domain lacks for the service's demand, 0 for none.
-        guarded_watts: float64[D], the sum as it stands: all that runs, loads, drains or was granted, this plan's
-            raises included.
+        openings: int64[S], replicas of gated services that may leave the power gate now, on top of the snapshot's
+            active ones.
+        surges: int64[S], how many of all that are out then exceed the grant, for the sake of a rollout.
+        guarded_watts: float64[D], the sum as it stands: all that runs, loads, drains or, for services without a gate,
+            was granted, this plan's raises and openings included.
         planned_watts: float64[D], the sum once the plan's cuts have drained.
         over_watts: float64[D], how much guarded_watts exceeds the limit, 0 if inside.
         unachievable: bool[D], no allowed cut brings the domain inside: floors, fixed draw or unmanaged pods alone
@@ -46,6 +49,8 @@ class GuardedPlan:
     reasons: Ints
     binding: Ints
     missing_watts: Floats
+    openings: Ints
+    surges: Ints
     guarded_watts: Floats
     planned_watts: Floats
     over_watts: Floats

@@ -18,7 +18,7 @@ def still_fitting(snapshot: Snapshot, standing: Ints, guarded_watts: Floats, lan
     Args:
         snapshot: gives unit_watts, what is started and the order.
         standing: int64[S].
-        guarded_watts: float64[D], the guarded sum as it stands, with everything that is committed.
+        guarded_watts: float64[D], the guarded sum as it stands, with everything that is committed without a gate.
         landing: bool[S, D], where a further replica may land.
     """
     waiting = np.maximum(standing - snapshot.started, 0)

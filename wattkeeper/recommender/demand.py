@@ -61,6 +61,11 @@ class DemandWindow:
         self._demand.append(keys, demand)
         self._times.append(("time",), np.array([now]))
 
+    def assume(self, demand: Floats) -> None:
+        """Remembers an assumed demand (float64[S]) with this tick, where nothing was measured."""
+        newest = self._demand.values[-1]
+        self._demand.amend(np.where(np.isnan(newest), demand, newest))
+
     def last_known(self) -> Floats:
         """Returns float64[S], for the services of the last call: the youngest demand that was known, NaN if never."""
         values = self._demand.values

@@ -8,6 +8,7 @@ import numpy as np
 
 from wattkeeper.api.readings import Bools, Floats, Ints, Mode, Readings
 from wattkeeper.api.snapshot import History, Snapshot
+from wattkeeper.recommender.commitments import Commitments
 from wattkeeper.recommender.sums import Sums
 
 
@@ -15,14 +16,14 @@ from wattkeeper.recommender.sums import Sums
 class Picture:
     """What the step knows besides the sums.
 
-    Attributes are Snapshot's, and rebound: int64[S], replicas that may yet drain while their successors start (see
-    GrantLog).
+    Attributes are Snapshot's, but:
+        commitments: what may exist without any new decision.
+        avoided: bool[S, D], domains that new replicas are steered away from.
     """
 
     demand: Ints
-    started: Ints
-    committed: Ints
-    rebound: Ints
+    commitments: Commitments
+    avoided: Bools
     previous: Ints
     frozen: Bools
     history: History
@@ -40,10 +41,11 @@ def shadow_snapshot(readings: Readings, sums: Sums, picture: Picture, now: float
     ceiling = np.maximum(services.ceiling, services.floor)
     tokens = np.divide(
         services.tokens_per_second,
-        sums.active,
+        sums.replicas.active,
         out=np.full(len(services.keys), np.nan),
-        where=sums.active > 0,
+        where=sums.replicas.active > 0,
     )
+    active, active_watts, unit = _past_the_gate(sums, services.gated, picture.avoided)
     snapshot = Snapshot(
         now=now,
         services=tuple("/".join(key) for key in services.keys),
@@ -56,18 +58,32 @@ def shadow_snapshot(readings: Readings, sums: Sums, picture: Picture, now: float
         ceiling=ceiling,
         demand=picture.demand,
         wanted=np.where(services.cap_only, ceiling, picture.demand),
-        active=sums.active,
-        started=picture.started,
-        committed=picture.committed,
-        unit_watts=sums.unit_watts,
-        active_watts=sums.active_watts,
-        draining_watts=sums.draining_watts + picture.rebound[:, np.newaxis] * sums.unit_watts,
+        gated=services.gated,
+        surge=np.zeros(len(services.keys), dtype=np.int64),
+        active=active,
+        started=picture.commitments.started,
+        committed=picture.commitments.committed,
+        unit_watts=unit,
+        active_watts=active_watts,
+        draining_watts=sums.draining_watts + picture.commitments.rebound[:, np.newaxis] * sums.unit_watts,
         tokens_per_second=tokens,
         previous=picture.previous,
         history=picture.history,
         state=picture.state,
     )
     return read_only(snapshot)
+
+
+def _past_the_gate(sums: Sums, gated: Bools, avoided: Bools) -> tuple[Ints, Floats, Floats]:
+    """Returns active, active_watts and unit_watts as Snapshot has them."""
+    replicas = sums.replicas
+    unit = np.where(avoided, 0.0, sums.unit_watts) if avoided.any() else sums.unit_watts
+    watts = sums.active_watts
+    if gated.any():
+        watts = watts + sums.pending_watts
+    if replicas.missing.any():
+        watts = watts + replicas.missing[:, np.newaxis] * unit
+    return replicas.active + np.where(gated, replicas.pending, 0), watts, unit
 
 
 def enforced_snapshot(everyone: Snapshot, enforced: Bools) -> Snapshot:

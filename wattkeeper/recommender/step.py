@@ -1,6 +1,6 @@
 """One decision: readings in, guarded plan out. Synchronous, no IO, no clock: the same calls give the same results.
 
-    model learns -> charges -> sums -> snapshot -> algorithm -> guard -> result
+    model learns -> charges -> sums -> steering -> snapshot -> algorithm -> guard (-> rollouts -> guard) -> result
 
 An algorithm that fails is replaced by the built-in for the tick, and that by holding still; whatever proposes, the
 guard decides.
@@ -12,22 +12,24 @@ import msgspec
 import numpy as np
 
 from wattkeeper.algorithms.contract import Algorithm
-from wattkeeper.algorithms.priority_fair_share import PriorityFairShare
-from wattkeeper.api.readings import Bools, Floats, Ints, Readings, Rung
-from wattkeeper.api.snapshot import History, Snapshot
+from wattkeeper.api.readings import Bools, Floats, Ints, Readings, Rung, ServiceRows
+from wattkeeper.api.snapshot import History
 from wattkeeper.guard.advice import with_advice
-from wattkeeper.guard.guard import PlanRejectedError, guard, hold
 from wattkeeper.guard.guarded_plan import GuardedPlan
 from wattkeeper.power.charges import Charges
 from wattkeeper.power.errors import ModelStateError
 from wattkeeper.power.ladder import domain_rung
 from wattkeeper.power.model import PowerModel
+from wattkeeper.recommender.commitments import commitments
+from wattkeeper.recommender.deciding import decide, decide_with_rollouts
 from wattkeeper.recommender.demand import DemandWindow, whole_demand
 from wattkeeper.recommender.errors import StateUnreadableError
+from wattkeeper.recommender.gate import gate_results
 from wattkeeper.recommender.grants import GrantLog, told
 from wattkeeper.recommender.picture import Picture, enforced_snapshot, enforcing, shadow_snapshot
 from wattkeeper.recommender.result import BudgetResults, GateResults, ServiceResults, StepResult
 from wattkeeper.recommender.settings import RecommenderSettings
+from wattkeeper.recommender.steering import steer
 from wattkeeper.recommender.sums import Sums, build_sums, replica_watts
 from wattkeeper.recommender.timeline import Timeline
 from wattkeeper.recommender.violations import find_violations
@@ -92,43 +94,66 @@ class Recommender:
         charges = self._model.charges(readings, now)
         sums = build_sums(readings, charges)
         rung = domain_rung(charges.node_rung, readings.nodes.domains, len(readings.budgets.names))
-        picture, known = self._picture(readings, sums, rung, now)
+        promised = told(readings.services.keys, readings.published, enforcing(readings))
+        picture, known = self._picture(readings, sums, rung, promised, now, warm=warm)
         everyone = shadow_snapshot(readings, sums, picture, now)
         enforced = enforcing(readings)
         problems: list[str] = []
         snapshot = enforced_snapshot(everyone, enforced)
-        plan = self._decide(snapshot, warm=warm, known=known | ~enforced, problems=problems)
+        snapshot, plan, blocked = decide_with_rollouts(
+            snapshot,
+            self._algorithm,
+            rolling=readings.services.rolls & enforced,
+            granted=picture.commitments.granted,
+            warm=warm,
+            known=known | ~enforced,
+            problems=problems,
+        )
+        gate = gate_results(
+            readings.services,
+            snapshot,
+            plan,
+            waiting=sums.replicas.waiting,
+            avoided=picture.avoided,
+            blocked=blocked,
+        )
         self._algorithm_state = plan.state
         if not enforced.all():
-            advice = self._decide(everyone, warm=warm, known=known, problems=[])
+            advice, _ = decide(everyone, self._algorithm, warm=warm, known=known, problems=[])
             plan = with_advice(plan, advice, enforced)
         # Until something is decided nobody is told anything new: what was granted last stays in force.
         in_force = plan.grants if warm else np.where(picture.previous >= 0, picture.previous, plan.grants)
         self._remember(readings, charges, plan, in_force, enforced, now)
-        return self._result(readings, charges, sums, picture, known, rung, plan, warm=warm, now=now, problems=problems)
-
-    def _picture(self, readings: Readings, sums: Sums, rung: Ints, now: float) -> tuple[Picture, Bools]:
-        services = readings.services
-        started = np.maximum(sums.active + sums.pending, services.spec_replicas)
-        outstanding = self._grants.outstanding(
-            services.keys, running=sums.active + sums.pending, spec_replicas=services.spec_replicas, now=now
+        return self._result(
+            readings, charges, sums, picture, known, rung, plan, gate, warm=warm, now=now, problems=problems
         )
-        promised = told(services.keys, readings.published, enforcing(readings))
-        committed = np.maximum.reduce([started, outstanding.highest, promised])
+
+    def _picture(
+        self, readings: Readings, sums: Sums, rung: Ints, promised: Ints, now: float, *, warm: bool
+    ) -> tuple[Picture, Bools]:
+        services, replicas = readings.services, sums.replicas
+        outstanding = self._grants.outstanding(
+            services.keys,
+            running=replicas.active + replicas.pending,
+            spec_replicas=services.spec_replicas,
+            now=now,
+        )
+        committed = commitments(services, replicas, outstanding, promised, warm=warm)
         raw = self._fresh_demand(readings)
         self._seed_demand(readings, now)
         stabilised = self._demand.stabilised(services.keys, raw, services.stabilization_seconds, now)
+        stabilised = self._assumed_demand(services, stabilised)
         demand, known = whole_demand(
             stabilised,
             self._demand.last_known(),
-            active=sums.active,
-            committed=committed,
+            active=replicas.active,
+            committed=committed.committed,
             floor=services.floor,
             ceiling=services.ceiling,
         )
         # A service that is only told its cap need not say what its traffic is, and cannot while nothing of it runs:
         # then it asks for all it may have. Readings that are lost do not make it ask for more.
-        unmeasured_cap = services.cap_only & ~known & (~services.demand_stated | (sums.active == 0))
+        unmeasured_cap = services.cap_only & ~known & (~services.demand_stated | (replicas.active == 0))
         demand = np.where(unmeasured_cap, np.maximum(services.ceiling, services.floor), demand)
         self._times.append(("time",), np.array([now]))
         self._raw_demand.append(services.keys, raw)
@@ -140,9 +165,8 @@ class Recommender:
         )
         picture = Picture(
             demand=demand,
-            started=started,
-            committed=committed,
-            rebound=outstanding.rebound,
+            commitments=committed,
+            avoided=steer(readings, sums, committed),
             previous=self._grants.previous(services.keys),
             frozen=rung >= Rung.FROZEN,
             history=history,
@@ -155,23 +179,25 @@ class Recommender:
         limit = max(self._settings.demand_stale_intervals * interval, MIN_STALE_SECONDS)
         return np.where(readings.services.demand_age_seconds <= limit, readings.services.demand, np.nan)
 
+    def _assumed_demand(self, services: ServiceRows, stabilised: Floats) -> Floats:
+        """Lets gated services ask for what their spec asks for while nothing ever said what their traffic is.
+
+        Without a gate their pods would be there already. At the gate they would wait for a demand that only they can
+        report.
+        """
+        never = ~services.demand_stated | np.isnan(self._demand.last_known())
+        assumed = services.gated & ~services.cap_only & np.isnan(stabilised) & never
+        if not assumed.any():
+            return stabilised
+        demand = np.where(assumed, services.spec_replicas, stabilised)
+        self._demand.assume(demand)
+        return demand
+
     def _seed_demand(self, readings: Readings, now: float) -> None:
         if self._synced_ticks == 1 and readings.published:
             before = [readings.published.get(key) for key in readings.services.keys]
             demand = [float("nan") if one is None or one.demand < 0 else float(one.demand) for one in before]
             self._demand.seed(readings.services.keys, np.array(demand), now)
-
-    def _decide(self, snapshot: Snapshot, *, warm: bool, known: Bools, problems: list[str]) -> GuardedPlan:
-        """Asks the algorithm, then the built-in, then holds: whatever happens, something guarded comes back."""
-        for algorithm in (self._algorithm, PriorityFairShare()):
-            name = type(algorithm).__name__
-            try:
-                return guard(snapshot, algorithm.decide(snapshot), warm=warm, demand_known=known)
-            except PlanRejectedError as error:
-                problems.append(f"the plan of {name} was refused: {error}")
-            except Exception as error:  # Whatever an algorithm raises, the next one decides.
-                problems.append(f"{name} failed with {type(error).__name__}: {error}")
-        return hold(snapshot, warm=warm, demand_known=known)
 
     def _remember(
         self, readings: Readings, charges: Charges, plan: GuardedPlan, grants: Ints, enforced: Bools, now: float
@@ -194,6 +220,7 @@ class Recommender:
         known: Bools,
         rung: Ints,
         plan: GuardedPlan,
+        gate: GateResults,
         *,
         warm: bool,
         now: float,
@@ -218,11 +245,11 @@ class Recommender:
                 cap_only=services.cap_only,
                 claimed_twice=services.claimed_twice,
                 demand=np.where(known, picture.demand, -1),
-                active=sums.active,
+                active=sums.replicas.active,
                 replica_watts=replica_watts(readings, charges),
                 stale=np.logical_or.reduce(touches & picture.frozen, axis=1),
                 unachievable=np.logical_or.reduce(touches & unachievable, axis=1),
-                enforced=enforcing(readings) & (sums.active <= plan.grants),
+                enforced=enforcing(readings) & (sums.replicas.active <= plan.grants + plan.surges),
             ),
             budgets=BudgetResults(
                 limit_watts=budgets.limit_watts,
@@ -236,21 +263,7 @@ class Recommender:
                 unachievable=unachievable,
                 over_since=over_since,
             ),
-            gate=_nothing_gated(len(services.keys), len(budgets.names)),
-            violations=find_violations(readings, charges, plan.over_watts, plan.grants),
+            gate=gate,
+            violations=find_violations(readings, charges, plan.over_watts, plan.grants + plan.surges),
             problems=tuple(problems),
         )
-
-
-def _nothing_gated(services: int, domains: int) -> GateResults:
-    none = np.zeros(services, dtype=np.int64)
-    return GateResults(
-        gated=np.zeros(services, dtype=np.bool_),
-        openings=none,
-        avoided=np.zeros((services, domains), dtype=np.bool_),
-        waiting=none,
-        slipped=none,
-        rollout_blocked=np.zeros(services, dtype=np.bool_),
-        binding=none - 1,
-        missing_watts=np.zeros(services),
-    )

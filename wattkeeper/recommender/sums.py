@@ -12,6 +12,7 @@ import numpy as np
 
 from wattkeeper.api.readings import Bools, Floats, Ints, PodPhase, Readings
 from wattkeeper.power.charges import Charges
+from wattkeeper.recommender.replicas import Replicas, count_replicas
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,17 +20,19 @@ class Sums:
     """S services, D domains.
 
     Attributes:
-        active: int64[S], replicas on nodes that are not terminating.
-        pending: int64[S], replicas that exist and have no node yet.
-        active_watts, draining_watts, unit_watts: float64[S, D], see Snapshot.
+        replicas: how many there are.
+        active_watts: float64[S, D], what pods on nodes may draw that are not terminating.
+        pending_watts: float64[S, D], what pods of gated services may draw that have left the gate and have no node yet,
+            each wherever it may land.
+        draining_watts, unit_watts: float64[S, D], see Snapshot.
         fixed_watts: float64[D], fixed draw, unmanaged pods, what pending ones request, reserved and residual watts.
         expected_watts: float64[D], the expected sum.
         nodes: int64[D].
     """
 
-    active: Ints
-    pending: Ints
+    replicas: Replicas
     active_watts: Floats
+    pending_watts: Floats
     draining_watts: Floats
     unit_watts: Floats
     fixed_watts: Floats
@@ -59,14 +62,15 @@ def build_sums(readings: Readings, charges: Charges) -> Sums:
         flat = _total(cell[chosen], watts[chosen], service_count * domain_count)
         return flat.reshape(service_count, domain_count)
 
+    unit = unit_watts(readings, charges)
     expected = over_nodes(charges.node_expected_watts) + over_nodes(charges.unmanaged_expected_watts)
     expected += _total(pod_domains, charges.pod_expected_watts[pod_meter, pod_rows], domain_count)
     return Sums(
-        active=_replicas(readings, (pods.phase != PodPhase.TERMINATING) & (pods.node >= 0)),
-        pending=_replicas(readings, (pods.phase != PodPhase.TERMINATING) & (pods.node < 0)),
+        replicas=count_replicas(pods, services),
         active_watts=by_service(~terminating),
+        pending_watts=_pending_watts(readings, charges, unit),
         draining_watts=by_service(terminating),
-        unit_watts=unit_watts(readings, charges),
+        unit_watts=unit,
         fixed_watts=over_nodes(charges.node_upper_watts)
         + over_nodes(charges.unmanaged_upper_watts)
         + charges.pending_unmanaged_watts[budgets.meter]
@@ -82,17 +86,45 @@ def unit_watts(readings: Readings, charges: Charges) -> Floats:
 
     The worst of the kinds of node that the domain has and the service may use.
     """
-    nodes, services, budgets = readings.nodes, readings.services, readings.budgets
+    upper = charges.replica_upper_watts * readings.services.eligible  # float64[meters, S, K]
+    return _worst(readings, upper) * readings.services.eligible_domains
+
+
+def _worst(readings: Readings, upper: Floats) -> Floats:
+    """Returns float64[n, D] of float64[meters, n, K]: the worst of the kinds of node that each domain has."""
+    nodes, budgets = readings.nodes, readings.budgets
     node_rows, node_domains = _pairs(nodes.domains)
     present = np.zeros((len(budgets.names), len(nodes.kind_names)), dtype=np.bool_)
     present[node_domains, nodes.kind[node_rows]] = True
-    upper = charges.replica_upper_watts * services.eligible  # float64[meters, S, K]
     # Most domains have the same kinds and the same meter as many others: each such sort is worked out once.
     sorts, sort_of = np.unique(np.column_stack([budgets.meter, present]), axis=0, return_inverse=True)
-    worst = np.zeros((len(services.keys), len(sorts)))
+    worst = np.zeros((upper.shape[1], len(sorts)))
     for column, (meter, *kinds) in enumerate(sorts.tolist()):
         worst[:, column] = upper[meter][:, np.flatnonzero(kinds)].max(axis=1, initial=0.0)
-    return worst[:, sort_of.ravel()] * services.eligible_domains
+    return worst[:, sort_of.ravel()]
+
+
+def _pending_watts(readings: Readings, charges: Charges, unit: Floats) -> Floats:
+    """Returns float64[S, D], see Sums: by pod, what an opening was charged for it, but only where that pod may land.
+
+    A pod made from an older template may land where further ones cannot: there the hungriest kind of node counts.
+    """
+    pods, services = readings.pods, readings.services
+    watts = np.zeros((len(services.keys), len(readings.budgets.names)))
+    rows = np.flatnonzero((pods.phase == PodPhase.PENDING) & (pods.service >= 0) & (pods.node < 0))
+    rows = rows[services.gated[pods.service[rows]]]
+    if len(rows):
+        pairs, times = np.unique(np.column_stack([pods.service[rows], pods.landing[rows]]), axis=0, return_counts=True)
+        service, landing = pairs.T
+        replica = np.where(
+            unit[service] > 0.0, unit[service], _worst(readings, charges.replica_upper_watts[:, service])
+        )
+        each = times / np.maximum(services.pods_per_replica[service], 1)
+        # The row that is added last is for those of which nobody knows where they may land.
+        anywhere = np.ones((1, watts.shape[1]), dtype=np.bool_)
+        allowed = np.concatenate([pods.landings, anywhere])[landing]
+        np.add.at(watts, service, replica * allowed * each[:, None])
+    return watts
 
 
 def replica_watts(readings: Readings, charges: Charges) -> Floats:
@@ -100,13 +132,6 @@ def replica_watts(readings: Readings, charges: Charges) -> Floats:
     node_meter = 1
     upper = np.where(readings.services.eligible, charges.replica_upper_watts[node_meter], 0.0)
     return upper.max(axis=1, initial=0.0)
-
-
-def _replicas(readings: Readings, chosen: Bools) -> Ints:
-    pods, services = readings.pods, readings.services
-    counted = pods.service[chosen & (pods.service >= 0)]
-    total = np.bincount(counted, minlength=len(services.keys))
-    return -(-total // services.pods_per_replica)  # A group that is not whole yet counts as one.
 
 
 def _total(rows: Ints, watts: Floats, count: int) -> Floats:

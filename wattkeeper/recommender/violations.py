@@ -46,7 +46,8 @@ def _in_turn(readings: Readings, charges: Charges, grants: Ints) -> Ints:
     """Returns rows of the managed pods on nodes that stay, in the order in which they have to go."""
     pods, services = readings.pods, readings.services
     staying = np.flatnonzero((pods.service >= 0) & (pods.phase != PodPhase.TERMINATING))
-    active = np.bincount(pods.service[staying], minlength=len(services.keys))
+    living = staying[pods.phase[staying] != PodPhase.GATED]
+    active = np.bincount(pods.service[living], minlength=len(services.keys))
     staying = staying[pods.node[staying] >= 0]
     excess = active > grants * services.pods_per_replica
     # Of each service once, not of each pod: where its pods come, by priority and excess.

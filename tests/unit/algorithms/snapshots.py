@@ -22,6 +22,8 @@ class Service:
     """
 
     active: int = 0
+    gated: bool = False
+    surge: int = 0
     demand: int | None = None
     wanted: int | None = None
     started: int | None = None
@@ -74,6 +76,8 @@ def snapshot_of(
             ceiling=counts([s.ceiling for s in services]),
             demand=counts(demand),
             wanted=counts([first(s.wanted, asked) for s, asked in zip(services, demand, strict=True)]),
+            gated=np.array([s.gated for s in services], dtype=np.bool_),
+            surge=counts([s.surge for s in services]),
             active=counts([s.active for s in services]),
             started=counts([first(s.started, kept) for s, kept in zip(services, committed, strict=True)]),
             committed=counts(committed),
@@ -133,6 +137,8 @@ def random_snapshot(
     active = rng.integers(0, replicas + 1, count)
     committed = active + (0 if settled else rng.integers(0, 3, count) * rng.integers(0, 2, count))
     started = rng.integers(active, committed + 1)
+    gated = rng.random(count) < 0.4
+    surge = np.where(gated, rng.integers(0, 2, count), 0) if not settled else np.zeros(count, dtype=np.int64)
     unit = rng.uniform(100.0, 700.0, (count, 1)) * (rng.random((count, width)) < 0.6)
     share = rng.random((count, width)) * (rng.random((count, width)) < 0.8)
     # A replica that runs draws at most what a further one would, and somewhere it no longer may land.
@@ -154,8 +160,10 @@ def random_snapshot(
             ceiling=ceiling,
             demand=demand,
             wanted=np.where(rng.random(count) < 0.3, ceiling, demand),
+            gated=gated,
+            surge=surge,
             active=active,
-            started=started,
+            started=np.where(gated, committed, started),
             committed=committed,
             unit_watts=unit,
             active_watts=active[:, None] * (unit * share + stray),
@@ -224,6 +232,8 @@ def big_snapshot(
             ceiling=ceiling,
             demand=demand,
             wanted=demand + demand * (rng.random(services) < 0.1),
+            gated=np.zeros(services, dtype=np.bool_),
+            surge=np.zeros(services, dtype=np.int64),
             active=active,
             started=active,
             committed=active + rng.integers(0, 2, services),

@@ -8,7 +8,9 @@ import pytest
 from wattkeeper.api.snapshot import History, Snapshot, committed_watts, planned_watts
 
 
-def snapshot(*, active: list[int], committed: list[int], draining: float = 0.0) -> Snapshot:
+def snapshot(
+    *, active: list[int], committed: list[int], draining: float = 0.0, gated: bool = False, surge: int = 0
+) -> Snapshot:
     """Two services in one domain: replicas of the first draw 100 W now and 150 W when new, of the second 10 and 20."""
     counts = np.array(active, dtype=np.int64)
     zeros = np.zeros(2, dtype=np.int64)
@@ -24,6 +26,8 @@ def snapshot(*, active: list[int], committed: list[int], draining: float = 0.0) 
         ceiling=np.array([10, 10]),
         demand=zeros,
         wanted=zeros,
+        gated=np.array([gated, False]),
+        surge=np.array([surge, 0], dtype=np.int64),
         active=counts,
         started=counts,
         committed=np.array(committed, dtype=np.int64),

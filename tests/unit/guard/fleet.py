@@ -106,6 +106,8 @@ class Fleet:
                 ceiling=np.full(count, 12, dtype=np.int64),
                 demand=self.rng.integers(FLOORS, 13, count),
                 wanted=np.full(count, 12, dtype=np.int64),
+                gated=np.zeros(count, dtype=np.bool_),
+                surge=np.zeros(count, dtype=np.int64),
                 active=active,
                 started=np.maximum(active, self.spec),
                 committed=np.maximum(np.maximum(active, self.spec), reachable),

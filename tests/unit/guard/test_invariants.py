@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.unit.algorithms.snapshots import random_snapshot
 from wattkeeper.api.plan import Plan
 from wattkeeper.api.readings import Bools, Ints
-from wattkeeper.api.snapshot import Snapshot, committed_watts, planned_watts
+from wattkeeper.api.snapshot import Snapshot, committed_watts, drawing_watts, planned_watts
 from wattkeeper.guard.errors import PlanRejectedError
 from wattkeeper.guard.guard import guard, hold
 from wattkeeper.guard.guarded_plan import GuardedPlan
@@ -45,9 +45,9 @@ def test_a_sum_that_was_inside_stays_inside_and_one_over_the_limit_never_grows(
     decision: tuple[Snapshot, Bools, GuardedPlan],
 ) -> None:
     snapshot, _, plan = decision
-    before = committed_watts(snapshot)
+    before = drawing_watts(snapshot)
     assert (plan.guarded_watts <= np.maximum(before, snapshot.limit_watts) + SLACK_WATTS).all()
-    raised = np.maximum(plan.grants - snapshot.committed, 0).astype(np.float64)
+    raised = np.where(snapshot.gated, plan.openings, np.maximum(plan.grants - snapshot.committed, 0))
     assert (plan.guarded_watts >= before + raised @ snapshot.unit_watts - SLACK_WATTS).all()
 
 
@@ -73,9 +73,26 @@ def test_grants_lie_between_floor_and_ceiling_but_for_holds_and_raises_that_wait
 @given(decisions())
 def test_what_a_grant_starts_fits_beside_all_that_is_there(decision: tuple[Snapshot, Bools, GuardedPlan]) -> None:
     snapshot, _, plan = decision
-    there = committed_watts(replace(snapshot, committed=snapshot.started))
-    starting = np.maximum(plan.grants - snapshot.started, 0).astype(np.float64) @ snapshot.unit_watts
+    there = drawing_watts(replace(snapshot, committed=snapshot.started))
+    replicas = np.where(snapshot.gated, plan.openings, np.maximum(plan.grants - snapshot.started, 0))
+    starting = replicas.astype(np.float64) @ snapshot.unit_watts
     assert (there + starting <= snapshot.limit_watts + SLACK_WATTS)[starting > 0].all()
+
+
+@given(decisions())
+def test_openings_stay_within_grants_and_surges(decision: tuple[Snapshot, Bools, GuardedPlan]) -> None:
+    snapshot, _, plan = decision
+    opening = plan.openings > 0
+    assert (snapshot.active + plan.openings <= plan.grants + plan.surges)[opening].all()
+    assert not plan.openings[~snapshot.gated].any()
+    assert (plan.surges <= snapshot.surge).all()
+
+
+@given(decisions())
+def test_a_raise_fits_beside_all_that_is_reserved(decision: tuple[Snapshot, Bools, GuardedPlan]) -> None:
+    snapshot, _, plan = decision
+    raised = np.maximum(plan.grants - standing_grants(snapshot), 0).astype(np.float64) @ snapshot.unit_watts
+    assert (committed_watts(snapshot) + raised <= snapshot.limit_watts + SLACK_WATTS)[raised > 0].all()
 
 
 @given(decisions())
@@ -108,7 +125,8 @@ def test_a_hold_raises_nothing(seed: int, warm: bool) -> None:
     snapshot = random_snapshot(seed)
     plan = hold(snapshot, warm=warm, demand_known=np.ones(len(snapshot.services), dtype=np.bool_))
     assert (plan.grants <= snapshot.committed).all()
-    assert plan.guarded_watts == pytest.approx(committed_watts(snapshot))
+    opened = plan.openings.astype(np.float64) @ snapshot.unit_watts
+    assert plan.guarded_watts == pytest.approx(drawing_watts(snapshot) + opened)
 
 
 @settings(max_examples=30)

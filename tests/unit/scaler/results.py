@@ -63,6 +63,8 @@ def decision(
             reasons=_ints([int(row.reason) for row in rows]),
             binding=_ints([0 if one else -1 for one in bound]),
             missing_watts=np.where(np.array(bound, dtype=np.bool_), 1_500.4, 0.0),
+            openings=_ints([0] * len(rows)),
+            surges=_ints([0] * len(rows)),
             guarded_watts=np.full(count, guarded),
             planned_watts=np.full(count, guarded),
             over_watts=np.full(count, over),

@@ -1,0 +1,284 @@
+"""A small cluster with a power gate, tick by tick: workload controllers, a scheduler, a keeper of the gate.
+
+What everything may draw is known and constant, so that whatever changes in the sums comes from decisions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from unittest import mock
+
+import numpy as np
+
+from tests.unit.power.rows import NOW, budget_rows, floats, ints, node_rows, pod_rows, readings, service_rows
+from wattkeeper.algorithms.priority_fair_share import PriorityFairShare
+from wattkeeper.api.readings import Bools, Floats, PodKey, PodPhase, Readings, Rung
+from wattkeeper.power.charges import Charges
+from wattkeeper.recommender.result import StepResult
+from wattkeeper.recommender.settings import RecommenderSettings
+from wattkeeper.recommender.step import Recommender
+
+TICK = 5.0
+WINDOW_TICKS = 4
+FIXED_WATTS = 100.0
+
+
+@dataclass(kw_only=True)
+class GatedPod:
+    """A pod; `racks` is where it may land, `drains` counts the ticks that it still draws once deleted."""
+
+    number: int
+    service: int
+    template: int
+    racks: Bools
+    phase: PodPhase = PodPhase.GATED
+    rack: int = -1
+    drains: int = 0
+
+
+@dataclass(kw_only=True)
+class Workload:
+    """A scale target: `surge` pods more than `replicas` while it rolls, and none less."""
+
+    unit_watts: float = 100.0
+    gated: bool = True
+    priority: int = 0
+    floor: int = 0
+    demand: float = 0.0
+    replicas: int = 0
+    template: int = 0
+    racks: tuple[int, ...] | None = None
+    surge: int = 1
+
+
+class ConstantModel:
+    """Stands for the power model: what pods and replicas may draw is given."""
+
+    def __init__(self, world: GatedWorld) -> None:
+        self._world = world
+
+    def observe(self, readings: Readings, now: float) -> None:
+        """Learns nothing."""
+
+    def charges(self, readings: Readings, now: float) -> Charges:
+        nodes, domains = len(readings.nodes.names), len(readings.budgets.names)
+        unit = np.array([one.unit_watts for one in self._world.workloads])
+        pod = np.where(readings.pods.node >= 0, unit[readings.pods.service], 0.0)
+
+        def three(watts: Floats) -> Floats:
+            return np.broadcast_to(watts, (3, *watts.shape)).copy()
+
+        return Charges(
+            node_upper_watts=three(np.full(nodes, FIXED_WATTS)),
+            node_expected_watts=three(np.full(nodes, FIXED_WATTS)),
+            unmanaged_upper_watts=np.zeros((3, nodes)),
+            unmanaged_expected_watts=np.zeros((3, nodes)),
+            pending_unmanaged_watts=np.zeros(3),
+            replica_upper_watts=three(unit[:, np.newaxis]),
+            replica_expected_watts=three(unit[:, np.newaxis]),
+            pod_upper_watts=three(pod),
+            pod_expected_watts=three(pod),
+            residual_watts=np.zeros(domains),
+            meter_watts=np.full(domains, np.nan),
+            node_rung=np.full(nodes, int(Rung.FROZEN if self._world.stale else Rung.FRESH)),
+        )
+
+
+@dataclass(kw_only=True)
+class GatedWorld:
+    """Workloads on racks of one node, in one domain for each rack and one for all.
+
+    Attributes:
+        limit_watts: float64[1 + racks], of all and of each rack.
+        published: the grants that autoscalers are told.
+    """
+
+    workloads: list[Workload]
+    limit_watts: Floats
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+    drain_ticks: int = 2
+    pods: list[GatedPod] = field(default_factory=list[GatedPod])
+    stale: bool = False
+    now: float = NOW
+    created: int = 0
+
+    def __post_init__(self) -> None:
+        self.recommender = self.new_leader()
+
+    def new_leader(self) -> Recommender:
+        """Returns a recommender that knows nothing yet."""
+        settings = RecommenderSettings(actuation_window_seconds=WINDOW_TICKS * TICK, warm_up_ticks=1)
+        with mock.patch("wattkeeper.recommender.step.PowerModel", return_value=ConstantModel(self)):
+            return Recommender(settings, PriorityFairShare())
+
+    @property
+    def racks(self) -> int:
+        return len(self.limit_watts) - 1
+
+    def eligible(self, service: int) -> Bools:
+        racks = self.workloads[service].racks
+        return np.isin(np.arange(self.racks), np.arange(self.racks) if racks is None else racks)
+
+    def of(self, service: int, *phases: PodPhase) -> list[GatedPod]:
+        return [pod for pod in self.pods if pod.service == service and pod.phase in phases]
+
+    def living(self, service: int) -> list[GatedPod]:
+        return self.of(service, PodPhase.GATED, PodPhase.PENDING, PodPhase.RUNNING)
+
+    def out(self, service: int) -> int:
+        return len(self.of(service, PodPhase.PENDING, PodPhase.RUNNING))
+
+    def draw(self) -> Floats:
+        """Returns what really draws: float64[1 + racks]."""
+        racks = np.full(self.racks, FIXED_WATTS)
+        for pod in self.pods:
+            if pod.rack >= 0:
+                racks[pod.rack] += self.workloads[pod.service].unit_watts
+        return np.concatenate([[racks.sum()], racks])
+
+    # What the cluster does.
+
+    def start(self, service: int, rack: int, count: int = 1) -> None:
+        """Puts running pods there, and lets the workload ask for them."""
+        for _ in range(count):
+            pod = self._create(service)
+            pod.phase, pod.rack = PodPhase.RUNNING, rack
+        self.workloads[service].replicas += count
+
+    def delete(self, pod: GatedPod) -> None:
+        if pod.phase == PodPhase.RUNNING:
+            pod.phase, pod.drains = PodPhase.TERMINATING, self.drain_ticks
+        else:
+            self.pods.remove(pod)
+
+    def control(self) -> None:
+        """Creates and deletes pods as a Deployment with maxUnavailable 0 does."""
+        for service, workload in enumerate(self.workloads):
+            living = self.living(service)
+            old = [pod for pod in living if pod.template != workload.template]
+            new = [pod for pod in living if pod.template == workload.template]
+            for pod in _first_to_go(new)[: max(len(new) - workload.replicas, 0)]:
+                self.delete(pod)
+                living.remove(pod)
+            if not old:
+                for _ in range(workload.replicas - len(living)):
+                    self._create(service)
+                continue
+            unready = [pod for pod in old if pod.phase != PodPhase.RUNNING]
+            ready = [pod for pod in living if pod.phase == PodPhase.RUNNING]
+            spare = max(len(ready) - workload.replicas, 0)
+            for pod in unready + [pod for pod in old if pod in ready][:spare]:
+                self.delete(pod)
+                living.remove(pod)
+            for _ in range(min(workload.replicas + workload.surge - len(living), workload.replicas - len(new))):
+                self._create(service)
+
+    def open_gates(self, result: StepResult, share: float = 1.0) -> None:
+        """Opens gates as the keeper does: at most the openings, and some of them only."""
+        for service in range(len(self.workloads)):
+            gated = self.of(service, PodPhase.GATED)
+            openings = int(result.gate.openings[service])
+            if not result.gate.gated[service]:
+                openings = len(gated)
+            for pod in gated[: int(np.ceil(share * openings))]:
+                pod.phase = PodPhase.PENDING
+                pod.racks = pod.racks & ~result.gate.avoided[service, 1:]
+                assert pod.racks.any(), "a pod that may land nowhere"
+
+    def schedule(self, share: float = 1.0) -> None:
+        """Places pods that are out of the gate anywhere they may land."""
+        for pod in self.pods:
+            if pod.phase == PodPhase.PENDING and self.rng.random() < share:
+                pod.rack = int(self.rng.choice(np.flatnonzero(pod.racks)))
+                pod.phase = PodPhase.RUNNING
+
+    def drain(self) -> None:
+        for pod in [pod for pod in self.pods if pod.phase == PodPhase.TERMINATING]:
+            pod.drains -= 1
+            if pod.drains <= 0:
+                self.pods.remove(pod)
+
+    def decide(self) -> StepResult:
+        result = self.recommender.step(self.readings(), self.now)
+        self.now += TICK
+        return result
+
+    def tick(self, *, obey: bool = True) -> StepResult:
+        """One tick in which everybody acts at once; where autoscalers obey, specs follow the grants."""
+        result = self.decide()
+        if obey and result.warm:
+            for workload, grant in zip(self.workloads, result.plan.grants.tolist(), strict=True):
+                workload.replicas = grant
+        self.drain()
+        self.control()
+        self.open_gates(result)
+        self.schedule()
+        return result
+
+    def ticks(self, count: int) -> list[StepResult]:
+        return [self.tick() for _ in range(count)]
+
+    def _create(self, service: int) -> GatedPod:
+        workload = self.workloads[service]
+        pod = GatedPod(
+            number=self.created,
+            service=service,
+            template=workload.template,
+            racks=self.eligible(service),
+            phase=PodPhase.GATED if workload.gated else PodPhase.PENDING,
+        )
+        self.created += 1
+        self.pods.append(pod)
+        return pod
+
+    # What the recommender sees.
+
+    def readings(self) -> Readings:
+        count, width = len(self.workloads), 1 + self.racks
+        rack = np.array([pod.rack for pod in self.pods], dtype=np.int64)
+        sorts = [np.append(True, pod.racks) for pod in self.pods]
+        waits = np.array([pod.phase == PodPhase.PENDING for pod in self.pods], dtype=np.bool_)
+        places = np.stack([np.zeros(self.racks), 1 + np.arange(self.racks)], axis=1).astype(np.int64)
+        eligible = np.array([self.eligible(service) for service in range(count)], dtype=np.bool_)
+        pods = pod_rows(
+            len(self.pods),
+            keys=tuple(PodKey("serving", f"pod-{pod.number}") for pod in self.pods),
+            node=rack,
+            service=ints([pod.service for pod in self.pods], len(self.pods)),
+            phase=ints([int(pod.phase) for pod in self.pods], len(self.pods)),
+            landing=np.where(waits, np.arange(len(self.pods)), -1),
+            landings=np.array(sorts, dtype=np.bool_).reshape(len(self.pods), width),
+        )
+        services = service_rows(
+            count,
+            gated=np.array([one.gated for one in self.workloads], dtype=np.bool_),
+            rolls=np.array(
+                [
+                    one.gated and len({pod.template for pod in self.living(service)}) > 1
+                    for service, one in enumerate(self.workloads)
+                ],
+                dtype=np.bool_,
+            ),
+            priority=ints([one.priority for one in self.workloads], count),
+            floor=ints([one.floor for one in self.workloads], count),
+            ceiling=ints(12, count),
+            demand=floats([one.demand for one in self.workloads], count),
+            stabilization_seconds=floats(0.0, count),
+            spec_replicas=ints([one.replicas for one in self.workloads], count),
+            eligible_domains=np.concatenate([eligible.any(axis=1, keepdims=True), eligible], axis=1),
+            eligible_places=eligible,
+        )
+        nodes = node_rows(self.racks, domains=places, places=places)
+        budgets = budget_rows(width, limit_watts=self.limit_watts.copy())
+        return readings(nodes, pods, services, budgets)
+
+
+def _first_to_go(pods: list[GatedPod]) -> list[GatedPod]:
+    """A ReplicaSet deletes pods without a node first."""
+    return sorted(pods, key=lambda pod: pod.phase == PodPhase.RUNNING)
+
+
+def limits(all_watts: float, *rack_watts: float) -> Floats:
+    """Returns limits of all and of each rack, in watts beyond the fixed draw of their nodes."""
+    nodes = floats([float(len(rack_watts)), *[1.0] * len(rack_watts)], 1 + len(rack_watts))
+    return nodes * FIXED_WATTS + floats([all_watts, *rack_watts], 1 + len(rack_watts))
