@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ class Api:
         content_type: str = "application/json",
         query: Mapping[str, str] | None = None,
     ) -> Object:
-        """Sends one request to a path of the API server.
+        """Sends one request to a path of the API server; a body of bytes goes as it is, any other as JSON.
 
         Returns:
             The answer's object; {"text": ...} where the answer is not JSON.
@@ -112,7 +113,7 @@ class Api:
         async with self._open.request(
             method,
             self.connection.server + path,
-            data=None if body is None else json.dumps(body),
+            data=body if body is None or isinstance(body, bytes) else json.dumps(body),
             headers={"Content-Type": content_type},
             params=query,
         ) as answer:
@@ -164,10 +165,13 @@ class Api:
 
     async def apply(self, item: Object, *, sub: str | None = None) -> Object:
         """Applies an object on the server's side, taking over fields that others own."""
+        return await self._apply(await self._path_of(item, named=True, sub=sub), item)
+
+    async def _apply(self, path: str, body: object) -> Object:
         return await self.request(
             "PATCH",
-            await self._path_of(item, named=True, sub=sub),
-            item,
+            path,
+            body,
             content_type="application/apply-patch+yaml",
             query={"fieldManager": FIELD_MANAGER, "force": "true"},
         )
@@ -236,10 +240,18 @@ class Api:
         await self.request("DELETE", await self.path(api_version, kind, namespace=namespace), query=query)
 
     async def install_definitions(self, files: Iterable[Path]) -> None:
-        """Applies the custom resource definitions of YAML files and waits until their kinds are served."""
-        items = [cast("Object", one) for file in files for one in yaml.safe_load_all(file.read_text()) if one]
-        await asyncio.gather(*(self.apply(one) for one in items))
-        names = {one["metadata"]["name"] for one in items}
+        """Applies the custom resource definitions of YAML files, one a file, and waits until their kinds are served.
+
+        They go to the server as they are: KServe's are megabytes, which take seconds to parse here.
+        """
+        texts: dict[str, bytes] = {}
+        for file in files:
+            text = file.read_bytes()
+            (name,) = re.findall(rb"^  name: ([a-z0-9.-]+)$", text, re.MULTILINE)
+            texts[name.decode()] = text
+        kind = await self.path("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+        await asyncio.gather(*(self._apply(f"{kind}/{name}", text) for name, text in texts.items()))
+        names = set(texts)
 
         async def served() -> bool:
             found = await self.list("apiextensions.k8s.io/v1", "CustomResourceDefinition")

@@ -1,7 +1,8 @@
-"""Assembles the whole control plane: starts it in order, says when each part serves, stops it."""
+"""Assembles the control plane: starts it in order, grows it by further parts, says when each serves, stops it."""
 
 from __future__ import annotations
 
+import functools
 import json
 import secrets
 import sys
@@ -23,7 +24,19 @@ from tests.cluster.controlplane.suites import CONTROL_PLANE
 from tests.cluster.controlplane.waiting import wait_for
 
 READY_SECONDS = 90.0
-DEFINITIONS = Path(__file__).resolve().parents[3] / "manifests" / "crds"
+REPOSITORY = Path(__file__).resolve().parents[3]
+DEFINITIONS = REPOSITORY / "manifests" / "crds"
+
+Probe = Callable[[], Awaitable[bool]]
+"""Asks whether a program serves; False while it does not answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A program that the control plane can be grown by, and the way to tell that it serves."""
+
+    command: Command
+    serves: Probe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +114,7 @@ class Plane:
         self.kubeconfig = self.write_kubeconfig("admin", self.connection)
         self.exporter_url = f"http://127.0.0.1:{self._exporter_port}"
         self.prometheus_url = f"http://127.0.0.1:{self._prometheus_port}" if tools.prometheus else None
+        self._probes = self._own_probes()
 
     def write_kubeconfig(self, name: str, connection: Connection) -> Path:
         """Writes a kubeconfig file into the run's folder."""
@@ -132,6 +146,27 @@ class Plane:
         self.essential = tuple(self.processes)
         return self
 
+    async def add(self, *parts: Part) -> None:
+        """Starts programs that the control plane consists of from now on, and returns when they serve.
+
+        Raises:
+            ProcessError: a program died; the message carries its log's tail.
+            DeadlineError: a program did not serve in time.
+        """
+        names = [part.command.name for part in parts]
+        try:
+            for part in parts:
+                self.run(part.command)
+                self._probes[part.command.name] = part.serves
+            for name in names:
+                await self._wait_serving(name)
+        except BaseException:
+            for name in names:
+                if name in self.processes:
+                    self.processes.pop(name).kill()
+            raise
+        self.essential += tuple(names)
+
     async def _start(self) -> None:
         programs = self._tools.built.programs
         ports, identity = self._kubernetes_ports, self._identity
@@ -146,7 +181,7 @@ class Plane:
                 )
             )
         async with Api(self.connection) as api:
-            await self._wait(lambda: _serves_api(api), "the API server is ready")
+            await self._wait(self._serves_api, "the API server is ready")
             self.run(kubernetes.controller_manager(programs, self.folder, ports, identity, self.kubeconfig))
             self.run(kubernetes.scheduler(programs, self.folder, ports, self.kubeconfig))
             self.run(kwok(programs, self._kwok_port, self.kubeconfig))
@@ -160,8 +195,8 @@ class Plane:
             self.run(keda.operator(programs, certificates, self._keda_ports, self.kubeconfig))
             self.run(keda.adapter(programs, certificates, self._keda_ports, self.kubeconfig))
             await self._wait(lambda: keda.ready(api), "KEDA's adapter serves external metrics")
-        for name in self._health_urls():
-            await self._wait_healthy(name)
+        for name in self._probes:
+            await self._wait_serving(name)
 
     def _exporter(self) -> Command:
         return Command(
@@ -173,10 +208,10 @@ class Plane:
                 f"--kubeconfig={self.kubeconfig}",
                 f"--port={self._exporter_port}",
             ),
-            environment={"PYTHONPATH": str(Path(__file__).resolve().parents[3])},
+            environment={"PYTHONPATH": str(REPOSITORY)},
         )
 
-    def _health_urls(self) -> dict[str, str]:
+    def _own_probes(self) -> dict[str, Probe]:
         urls = {
             "exporter": f"{self.exporter_url}/ready",
             "keda-operator": f"http://127.0.0.1:{self._keda_ports.operator_health}/readyz",
@@ -184,9 +219,18 @@ class Plane:
         }
         if self.prometheus_url:
             urls["prometheus"] = f"{self.prometheus_url}/-/ready"
-        return urls
+        pages = {name: functools.partial(answers, url) for name, url in urls.items()}
+        return {"etcd": self._serves_api, "kube-apiserver": self._serves_api, **pages}
 
-    async def _wait(self, probe: Callable[[], Awaitable[bool]], what: str, *, only: str | None = None) -> None:
+    async def _serves_api(self) -> bool:
+        try:
+            async with Api(self.connection) as api:
+                answer = await api.request("GET", "/readyz")
+        except (aiohttp.ClientError, ApiError):
+            return False
+        return answer.get("text") == "ok"
+
+    async def _wait(self, probe: Probe, what: str, *, only: str | None = None) -> None:
         """Waits, and fails at once when a program that matters for it has died."""
 
         async def checked() -> bool:
@@ -201,13 +245,10 @@ class Plane:
         return "\n".join(f"--- {one.log}\n{one.tail()[-800:]}" for one in self.processes.values())
 
     async def restart(self, name: str) -> None:
-        """Kills one program, starts it again, and returns when it serves, where it has a page that says so."""
+        """Kills one program, starts it again, and returns when it serves, where there is a way to tell."""
         self.processes[name].restart()
-        if name in {"etcd", "kube-apiserver"}:
-            async with Api(self.connection) as api:
-                await self._wait(lambda: _serves_api(api), "the API server is ready", only=name)
-        elif name in self._health_urls():
-            await self._wait_healthy(name)
+        if name in self._probes:
+            await self._wait_serving(name)
 
     async def revive(self) -> None:
         """Undoes what a test did to the control plane's programs: resumes the paused, restarts the dead."""
@@ -217,9 +258,8 @@ class Plane:
             else:
                 await self.restart(name)
 
-    async def _wait_healthy(self, name: str) -> None:
-        url = self._health_urls()[name]
-        await self._wait(lambda: answers(url), f"{name} answers at {url}", only=name)
+    async def _wait_serving(self, name: str) -> None:
+        await self._wait(self._probes[name], f"{name} serves", only=name)
 
     def stop(self) -> None:
         """Kills everything at once, the last started first; nothing of a run is worth a graceful end."""
@@ -242,11 +282,3 @@ async def answers(url: str) -> bool:
             return answer.status == 200
     except aiohttp.ClientError:
         return False
-
-
-async def _serves_api(api: Api) -> bool:
-    try:
-        answer = await api.request("GET", "/readyz")
-    except (aiohttp.ClientError, ApiError):
-        return False
-    return answer.get("text") == "ok"
