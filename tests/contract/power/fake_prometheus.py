@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from aiohttp import web
 
 Rows = list[dict[str, Any]]
 # From a query's text to its rows, or a whole answer.
-Answer = Callable[[str], Rows | web.StreamResponse]
+Answer = Callable[[str], Rows | web.StreamResponse | Awaitable[Rows]]
 
 
 def row(labels: dict[str, str], value: str, when: float) -> dict[str, Any]:
@@ -39,6 +39,8 @@ async def serving(answer: Answer, seen: list[web.Request] | None = None) -> Asyn
         if seen is not None:
             seen.append(request)
         said = answer(request.query["query"])
+        if isinstance(said, Awaitable):
+            said = await said
         return success(said) if isinstance(said, list) else said
 
     application = web.Application()

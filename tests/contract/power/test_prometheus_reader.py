@@ -128,6 +128,40 @@ async def test_a_trickling_socket_is_cut_off_at_the_deadline(headers_too: bool):
         assert not hanging
 
 
+@pytest.mark.parametrize("known", [False, True])
+async def test_sources_that_take_too_long_to_look_at_hold_no_reading_up(known: bool):
+    looked = asyncio.Event()
+    hanging = not known
+
+    async def answer(promql: str) -> fake.Rows:
+        if hanging and promql.startswith("topk"):
+            await looked.wait()
+        return kepler(promql)
+
+    async with fake.serving(answer) as url, reading(url, ReaderSettings(deadline_seconds=2.0)) as reader:
+        if known:
+            await reader.read(ReadRequest(), NOW)
+            hanging = True
+        found = await reader.read(ReadRequest(), NOW + 301.0 if known else NOW)
+        looked.set()
+    assert found.node_cpu_watts.values.tolist() == [200.0]
+    assert found.interval_seconds == (5.0 if known else 30.0)
+
+
+async def test_gpu_watts_of_pods_are_averaged_over_the_window_of_their_exporter():
+    def answer(promql: str) -> fake.Rows:
+        if promql.startswith("count by (__name__)"):
+            names = ("kepler_pod_cpu_joules_total", "kepler_pod_gpu_joules_total")
+            return [fake.row({"__name__": name}, "1", NOW) for name in names]
+        return kepler(promql)
+
+    seen: list[web.Request] = []
+    async with fake.serving(answer, seen) as url, reading(url) as reader:
+        await reader.read(ReadRequest(), NOW)
+    asked = [request.query["query"] for request in seen if "kepler_pod_gpu_joules_total" in request.query["query"]]
+    assert asked[-1].endswith("[20000ms]")
+
+
 async def test_a_redirect_to_a_trickling_socket_is_cut_off_too():
     async with (
         fake.trickling(headers_too=False) as slow,

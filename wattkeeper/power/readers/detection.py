@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -60,7 +61,8 @@ class Detected:
 
     def window_seconds(self, source: Source, settings: ReaderSettings) -> float:
         """Returns what a source is averaged over."""
-        scraped = settings.interval_seconds or self.intervals.get(source.name, USUAL_INTERVAL_SECONDS)
+        known = self.intervals.get(source.paced_by or source.name, USUAL_INTERVAL_SECONDS)
+        scraped = settings.interval_seconds or known
         window = settings.window_seconds or WINDOW_INTERVALS * scraped
         if source.name == DCGM and math.isfinite(self.collect_seconds):
             window = max(window, WINDOW_INTERVALS * self.collect_seconds)
@@ -82,34 +84,42 @@ async def detect(ask: Ask, settings: ReaderSettings, now: float, before: Detecte
     """
     wanted = "|".join(sorted(all_metrics(settings)))
     present = frozenset(one.labels.metric for one in await ask(f'count by (__name__)({{__name__=~"{wanted}"}})'))
+    found = [
+        (source, marker)
+        for source in sources(settings)
+        if (marker := next((name for name in source.marker if name in present), None)) is not None
+    ]
+    histories = await asyncio.gather(*(_one_history(ask, marker, source.matchers) for source, marker in found))
     intervals: dict[str, float] = {}
     collect_seconds = math.nan
-    for source in sources(settings):
-        marker = next((name for name in source.marker if name in present), None)
-        if marker is None:
-            continue
-        try:
-            points = await _one_history(ask, marker, source.matchers)
-        except ReadError:
-            continue  # The usual interval stands in; the round itself says that Prometheus fails.
+    for (source, marker), points in zip(found, histories, strict=True):
         spacing = rates.spacing_seconds(points)
         if math.isfinite(spacing):
             intervals[source.name] = spacing
+        elif source.name in before.intervals:  # There is not enough of it, or no time to ask.
+            intervals[source.name] = before.intervals[source.name]
         if marker == dcgm.ENERGY:
             steps = rates.step_seconds(points)
-            collect_seconds = steps if steps > rates.STEPPING * spacing else math.nan
+            measured = steps if steps > rates.STEPPING * spacing else math.nan
+            collect_seconds = measured if math.isfinite(spacing) else before.collect_seconds
     if not intervals:
         return replace(before, present=present, at=now)
     return Detected(present=present, intervals=intervals, collect_seconds=collect_seconds, at=now)
 
 
 async def _one_history(ask: Ask, metric: str, matchers: str) -> list[Point]:
-    """Returns all samples that Prometheus looks back to, of the series that has most of them."""
-    longest = await ask(f"topk(1, count_over_time({metric}{{{matchers}}}[{_LOOK_BACK}]))")
-    if not longest:
+    """Returns all samples that Prometheus looks back to, of the series that has most of them; none if it fails.
+
+    Another interval stands in then, and the round itself says that Prometheus fails.
+    """
+    try:
+        longest = await ask(f"topk(1, count_over_time({metric}{{{matchers}}}[{_LOOK_BACK}]))")
+        if not longest:
+            return []
+        chosen = [part for part in (matchers, *_identity(longest[0].labels)) if part]
+        found = await ask(f"{metric}{{{','.join(chosen)}}}[{_LOOK_BACK}]")
+    except ReadError:
         return []
-    chosen = [part for part in (matchers, *_identity(longest[0].labels)) if part]
-    found = await ask(f"{metric}{{{','.join(chosen)}}}[{_LOOK_BACK}]")
     return max((list(one.points) for one in found), key=len, default=list[Point]())
 
 

@@ -27,6 +27,8 @@ _THREADS = 6
 _LEAST_SECONDS = 0.05
 # Shares of the deadline: when queries give up, and when the round does whatever they do.
 _ASK_SHARE, _WAIT_SHARE = 0.9, 0.95
+# Share of what is left that finding out what there is may take: a slow Prometheus must not keep readings out for ever.
+_DETECT_SHARE = 0.5
 _MOST_SAID = 5
 
 
@@ -109,8 +111,10 @@ class PrometheusReader:
     async def _sources(self, taken: _Round, deadline: float, now: float) -> None:
         try:
             if self._detection_due(now):
+                begin = asyncio.get_running_loop().time()
+                until = begin + _DETECT_SHARE * (deadline - begin)
                 self.detected = await detect(
-                    lambda promql: self._ask(promql, taken, deadline, now), self._settings, now, self.detected
+                    lambda promql: self._ask(promql, taken, until, now), self._settings, now, self.detected
                 )
         except ReadError as error:
             taken.said.append(f"Prometheus: {error}.")

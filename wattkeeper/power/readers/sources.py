@@ -19,12 +19,14 @@ class Source:
         marker: the metrics whose series show that the source is there and how often it is sampled: the first one
             found counts.
         matchers: what a series must have, in PromQL.
+        paced_by: the source of the same exporter that shows how often this one is sampled; "" itself.
     """
 
     name: str
     metrics: tuple[str, ...]
     marker: tuple[str, ...]
     matchers: str = ""
+    paced_by: str = ""
 
     def selector(self, present: AbstractSet[str]) -> str:
         """Returns the PromQL that selects those metrics that are there; "" where none is."""
@@ -62,6 +64,7 @@ def sources(settings: ReaderSettings) -> tuple[Source, ...]:
             metrics=(kepler.POD_GPU_JOULES, kepler.POD_GPU_WATTS),
             marker=(),  # These series come and go with load.
             matchers=running,
+            paced_by=KEPLER_PODS,
         ),
         Source(
             name=LEGACY_KEPLER,
