@@ -3,7 +3,8 @@
 AdmissionError
 ├── SettingsError             settings contradict each other, or a file they name cannot be used
 ├── UnreadableReviewError     a body that names no review to answer (400)
-└── UnreadablePodError        a review whose pod has another shape than Kubernetes' own; the pod is let through
+├── UnreadablePodError        a review whose pod has another shape than Kubernetes' own; the pod is let through
+└── UsageUnreadableError      kept usage cannot be read; it is learned anew
 """
 
 from __future__ import annotations
@@ -23,3 +24,7 @@ class UnreadableReviewError(AdmissionError):
 
 class UnreadablePodError(AdmissionError):
     """A pod of another shape than Kubernetes' own."""
+
+
+class UsageUnreadableError(AdmissionError):
+    """Usage that was kept over a restart cannot be read."""
