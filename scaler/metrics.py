@@ -14,6 +14,7 @@ from wattkeeper.recommender.result import StepResult
 
 # A call is answered in well under a millisecond; KEDA's own patience is seconds.
 _CALL_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 1.0)
+_GATE_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 _TICK_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -109,6 +110,16 @@ def _service_families(result: StepResult) -> Iterator[Metric]:
             help="What one replica may draw at most.",
             values=services.replica_watts.tolist(),
         ),
+        _Family(
+            name="service_waiting_replicas",
+            help="Replicas that stood at the power gate when the decision was made.",
+            values=result.gate.waiting.tolist(),
+        ),
+        _Family(
+            name="service_slipped_pods",
+            help="Pods of a gated service that started without passing the admission plugin.",
+            values=result.gate.slipped.tolist(),
+        ),
     )
     for family in families:
         # `namespace` alone would clash with the scraped pod's own label.
@@ -158,6 +169,26 @@ class ScalerMetrics:
         self.warm = Gauge("wattkeeper_warm", "1 once caches and history are warm.", registry=registry)
         self.writes = Counter(
             "wattkeeper_writes", "Writes to the cluster, by what and outcome.", ["what", "outcome"], registry=registry
+        )
+        self.gate_waiting = Gauge("wattkeeper_gate_waiting_pods", "Pods at the power gate.", registry=registry)
+        self.gates_opened = Counter(
+            "wattkeeper_gates_opened",
+            "Pods let out of the power gate: granted an opening, following their group's leader, or kept by nothing.",
+            ["why"],
+            registry=registry,
+        )
+        self.gate_seconds = Histogram(
+            "wattkeeper_gate_seconds",
+            "From the moment a pod was seen at the power gate to the moment it was let out.",
+            ["why"],
+            buckets=_GATE_SECONDS,
+            registry=registry,
+        )
+        self.gate_failures = Counter(
+            "wattkeeper_gate_failures",
+            "Gates that could not be opened, by what is known: refused or unsteerable (it is closed), unknown, gone.",
+            ["reason"],
+            registry=registry,
         )
         self.problems = Gauge(
             "wattkeeper_problems", "Sources and algorithms that failed in the last tick.", registry=registry

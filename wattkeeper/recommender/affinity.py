@@ -16,7 +16,15 @@ from typing import Final
 from msgspec.structs import replace
 
 from wattkeeper.api.meta import LabelExpression, LabelSelector
-from wattkeeper.cluster.objects import Node, NodeSelectorRequirement, NodeSelectorTerm, PodSpec
+from wattkeeper.cluster.objects import (
+    Affinity,
+    Node,
+    NodeAffinity,
+    NodeSelectorRequirement,
+    NodeSelectorTerm,
+    PodSpec,
+    RequiredNodeAffinity,
+)
 from wattkeeper.recommender.errors import UnavoidableError
 
 MOST_TERMS: Final = 16
@@ -78,6 +86,13 @@ def required_terms(spec: PodSpec) -> tuple[NodeSelectorTerm, ...]:
     node_affinity = spec.affinity.node_affinity if spec.affinity else None
     required = node_affinity.required_during_scheduling_ignored_during_execution if node_affinity else None
     return required.node_selector_terms if required else ()
+
+
+def requiring(spec: PodSpec, terms: tuple[NodeSelectorTerm, ...]) -> PodSpec:
+    """Returns a pod's spec with other required terms."""
+    required = RequiredNodeAffinity(node_selector_terms=terms)
+    node_affinity = NodeAffinity(required_during_scheduling_ignored_during_execution=required)
+    return replace(spec, affinity=Affinity(node_affinity=node_affinity))
 
 
 def _negated(selector: LabelSelector, pinned: dict[str, str]) -> _Requirements | None:

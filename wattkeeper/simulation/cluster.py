@@ -23,9 +23,9 @@ from wattkeeper.cluster.errors import (
     StateCorruptError,
 )
 from wattkeeper.cluster.interface import EventRecord, OwnKind, View, Watched
-from wattkeeper.cluster.objects import Affinity, Deployment, NodeAffinity, NodeSelectorTerm, Pod, RequiredNodeAffinity
+from wattkeeper.cluster.objects import Deployment, NodeSelectorTerm, Pod
 from wattkeeper.cluster.usage import PodUsage
-from wattkeeper.recommender.affinity import required_terms
+from wattkeeper.recommender.affinity import required_terms, requiring
 from wattkeeper.simulation.fixtures import check_possible
 from wattkeeper.simulation.store import ObjectStore
 
@@ -137,9 +137,7 @@ class TwinCluster:
             raise RefusedError(f"{name}: required node affinity terms of a gated pod can only be tightened")
         spec = msgspec.structs.replace(now.spec, scheduling_gates=left)
         if terms is not None:
-            required = RequiredNodeAffinity(node_selector_terms=terms)
-            node_affinity = NodeAffinity(required_during_scheduling_ignored_during_execution=required)
-            spec = msgspec.structs.replace(spec, affinity=Affinity(node_affinity=node_affinity))
+            spec = requiring(spec, terms)
         self.objects.update(msgspec.structs.replace(now, spec=spec))
 
     async def read_usage(self) -> tuple[PodUsage, ...]:

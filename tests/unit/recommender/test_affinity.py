@@ -10,15 +10,12 @@ from hypothesis import strategies as st
 
 from wattkeeper.api.meta import LabelExpression, LabelSelector, ObjectMeta
 from wattkeeper.cluster.objects import (
-    Affinity,
     Node,
-    NodeAffinity,
     NodeSelectorRequirement,
     NodeSelectorTerm,
     PodSpec,
-    RequiredNodeAffinity,
 )
-from wattkeeper.recommender.affinity import HOSTNAME, MOST_TERMS, avoiding
+from wattkeeper.recommender.affinity import HOSTNAME, MOST_TERMS, avoiding, requiring
 from wattkeeper.recommender.errors import UnavoidableError
 from wattkeeper.recommender.placement import NodeIndex
 from wattkeeper.simulation.cluster import tightened
@@ -34,9 +31,8 @@ def requirement(key: str, operator: str, *values: str) -> NodeSelectorRequiremen
 
 
 def pod(*terms: NodeSelectorTerm, **pinned: str) -> PodSpec:
-    required = RequiredNodeAffinity(node_selector_terms=terms)
-    node_affinity = NodeAffinity(required_during_scheduling_ignored_during_execution=required)
-    return PodSpec(node_selector=pinned, affinity=Affinity(node_affinity=node_affinity) if terms else None)
+    spec = PodSpec(node_selector=pinned)
+    return requiring(spec, terms) if terms else spec
 
 
 def term(*requirements: NodeSelectorRequirement) -> NodeSelectorTerm:

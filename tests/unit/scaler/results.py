@@ -139,6 +139,7 @@ def no_measurements(*problems: str) -> Measurements:
         service_demand=empty(),
         meter_watts=empty(),
         interval_seconds=5.0,
+        demand_interval_seconds=5.0,
         problems=problems,
     )
 
