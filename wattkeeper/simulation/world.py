@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Callable
 
 import msgspec
+import numpy as np
 
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.simulation.autoscaler import Autoscaler
 from wattkeeper.simulation.clock import SteppedClock
 from wattkeeper.simulation.cluster import TwinCluster
 from wattkeeper.simulation.exporters import Exporters
+from wattkeeper.simulation.hpa import SYNC_SECONDS
 from wattkeeper.simulation.keda import MeasuredSource, MetricSource
 from wattkeeper.simulation.ledger import Ledger
 from wattkeeper.simulation.story import (
@@ -85,8 +87,11 @@ class World:
         return MeasuredSource(measure)
 
     async def _happen(self) -> None:
+        random = np.random.default_rng([self.story.seed, 53])
         for one in HAPPENINGS:
-            await self.clock.sleep(self.story.seconds_at(one.hour) - self.seconds())
+            # Nobody cuts in step with the loops that follow: at the full hour all of them would look at once.
+            late = float(random.integers(0, int(SYNC_SECONDS)))
+            await self.clock.sleep(self.story.seconds_at(one.hour) + late - self.seconds())
             nodes = {name for name in self.twin.nodes if name.startswith(f"{one.rack}-")}
             match one.what:
                 case "limit":
