@@ -14,10 +14,22 @@ from wattkeeper.simulation.story import SERVICES
 
 Row = tuple[str, Callable[[Score], str]]
 
+_CAPTION = (
+    "Violation: energy drawn beyond a budget, as a share of what it allows; a cut that is followed within the budget's "
+    "shedSeconds is told apart. Goodput: tokens of requests that finished in time, of those offered. Joules per token: "
+    "all that the servers draw, idle or not, over tokens in time."
+)
+
 
 def outcome_table(outcome: Outcome) -> Table:
     """Returns the table; the same seed and arguments give the same one."""
-    table = Table(title="The same day, with and without Wattkeeper", title_justify="left", header_style="bold")
+    table = Table(
+        title="The same day, with and without Wattkeeper",
+        title_justify="left",
+        header_style="bold",
+        caption=_CAPTION,
+        caption_justify="left",
+    )
     table.add_column("")
     table.add_column("without", justify="right")
     table.add_column("with", justify="right", style="bold")
@@ -25,6 +37,7 @@ def outcome_table(outcome: Outcome) -> Table:
         ("watt-seconds over budget", lambda score: f"{score.over_joules:,.0f}"),
         ("seconds over budget", lambda score: f"{score.over_seconds:,.0f}"),
         ("worst overshoot", lambda score: f"{score.worst_over_watts:,.0f} W ({score.worst_over_share:.1%})"),
+        *((f"violation of {name}", _violation_of(row)) for row, name in enumerate(_budgets(outcome))),
         ("from the cut until inside", lambda score: "; ".join(map(_shed, score.sheds)) or "-"),
     )
     tokens: tuple[Row, ...] = tuple(
@@ -67,8 +80,16 @@ def _goodput_of(row: int) -> Callable[[Score], str]:
     return figure
 
 
+def _budgets(outcome: Outcome) -> list[str]:
+    return [one.budget for one in outcome.guarded.domains]
+
+
+def _violation_of(row: int) -> Callable[[Score], str]:
+    return lambda score: f"{score.domains[row].violation:.3%}"
+
+
 def _shed(shed: Shed) -> str:
-    return "never" if shed.seconds is None else f"{shed.seconds:,.0f} s"
+    return "never" if shed.seconds is None else f"{shed.seconds:,.0f} s, {shed.over_joules:,.0f} Ws"
 
 
 def _plain(score: Score) -> dict[str, Any]:
@@ -77,6 +98,14 @@ def _plain(score: Score) -> dict[str, Any]:
         "over_budget_seconds": score.over_seconds,
         "worst_overshoot_watts": round(score.worst_over_watts, 3),
         "worst_overshoot_share": round(score.worst_over_share, 6),
+        "budgets": {
+            one.budget: {
+                "over_budget_joules": round(one.over_joules, 3),
+                "budget_joules": round(one.limit_joules, 3),
+                "violation_share": round(one.violation, 9),
+            }
+            for one in score.domains
+        },
         "cuts": [
             {
                 "budget": shed.budget,

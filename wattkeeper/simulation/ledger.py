@@ -1,8 +1,9 @@
 """Keeps score of a run, on what is true each second: watts over budgets, and tokens that users got.
 
-    violation = integral of max(0, wall watts - limit), per domain
+    violation = integral of max(0, wall watts - limit) / integral of the limit, per domain
 
-A cut is a step that nobody can follow at once: how long it took until the domain was inside is told apart.
+A cut is a step that nobody can follow at once: seconds and joules until the domain is inside are told apart, and are no
+violation where that took no longer than the budget's shedSeconds.
 """
 
 from __future__ import annotations
@@ -35,6 +36,27 @@ class Shed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DomainScore:
+    """One budget.
+
+    Attributes:
+        over_joules: over the limit, everything that followed cuts included.
+        violation_joules: of these, all but those until the end of cuts that were followed within shedSeconds.
+        limit_joules: the limit, summed over the run.
+    """
+
+    budget: str
+    over_joules: float
+    violation_joules: float
+    limit_joules: float
+
+    @property
+    def violation(self) -> float:
+        """What was drawn beyond the limit, as a share of what the limit allowed; cuts apart."""
+        return self.violation_joules / self.limit_joules if self.limit_joules else 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ServiceScore:
     """Generated tokens of one service, by what became of their requests."""
 
@@ -50,20 +72,24 @@ class Score:
     """A run.
 
     Attributes:
-        over_joules: watt-seconds over limits, all domains together.
         over_seconds: in which any domain was over its limit.
         worst_over_watts, worst_over_share: the worst second, and what share of the limit that was.
         energy_joules: of all nodes, at the wall.
     """
 
     seconds: float
-    over_joules: float
     over_seconds: float
     worst_over_watts: float
     worst_over_share: float
     energy_joules: float
+    domains: tuple[DomainScore, ...]
     sheds: tuple[Shed, ...]
     services: tuple[ServiceScore, ...]
+
+    @property
+    def over_joules(self) -> float:
+        """Watt-seconds over limits, all domains together."""
+        return sum(one.over_joules for one in self.domains)
 
     @property
     def offered_tokens(self) -> float:
@@ -101,6 +127,7 @@ class Ledger:
         self.budgets = tuple(budget.metadata.name for budget in budgets)
         labels = {node.metadata.name: dict(node.metadata.labels) for node in view.all(Node).values()}
         rows = [[budget.spec.node_selector.matches(labels[name]) for name in twin.nodes] for budget in budgets]
+        self._shed_seconds = {budget.metadata.name: float(budget.spec.shed_seconds) for budget in budgets}
         self._members = np.array(rows, dtype=np.float64).reshape(len(budgets), len(twin.nodes))
         for name, covered in zip(self.budgets, self._members.sum(axis=1), strict=True):
             if not covered:
@@ -127,18 +154,27 @@ class Ledger:
         limits = np.array(self._limits, dtype=np.float64).reshape(len(self._limits), count)
         over = np.maximum(watts - limits, 0.0)
         serving = self._twin.serving
+        sheds = tuple(
+            shed
+            for domain, name in enumerate(self.budgets)
+            for shed in _sheds(name, watts[:, domain], limits[:, domain])
+        )
         return Score(
             seconds=len(watts) * STEP_SECONDS,
-            over_joules=float(over.sum()) * STEP_SECONDS,
             over_seconds=float((over > 0).any(axis=1).sum()) * STEP_SECONDS,
             worst_over_watts=float(over.max(initial=0.0)),
             worst_over_share=float((over / limits).max(initial=0.0)),
             energy_joules=self._energy,
-            sheds=tuple(
-                shed
+            domains=tuple(
+                DomainScore(
+                    budget=name,
+                    over_joules=float(over[:, domain].sum()) * STEP_SECONDS,
+                    violation_joules=self._violation_joules(name, over[:, domain], sheds),
+                    limit_joules=float(limits[:, domain].sum()) * STEP_SECONDS,
+                )
                 for domain, name in enumerate(self.budgets)
-                for shed in _sheds(name, watts[:, domain], limits[:, domain])
             ),
+            sheds=sheds,
             services=tuple(
                 ServiceScore(
                     name=service.name,
@@ -150,6 +186,14 @@ class Ledger:
                 for row, service in enumerate(self._twin.services)
             ),
         )
+
+    def _violation_joules(self, budget: str, over: Floats, sheds: tuple[Shed, ...]) -> float:
+        counted, most = over.copy(), self._shed_seconds[budget]
+        for one in sheds:
+            if one.budget == budget and one.seconds is not None and one.seconds <= most:
+                begin = round(one.at_seconds / STEP_SECONDS)
+                counted[begin : begin + round(one.seconds / STEP_SECONDS)] = 0.0
+        return float(counted.sum()) * STEP_SECONDS
 
     def _second(self, now: float) -> None:
         del now

@@ -59,6 +59,11 @@ def test_wattkeeper_keeps_the_budget_that_the_same_day_breaks_without_it(outcome
     assert outcome.guarded.offered_tokens == outcome.unguarded.offered_tokens
 
 
+def test_the_cut_is_followed_in_the_stated_time_and_nothing_else_goes_over(outcome: Outcome) -> None:
+    assert [one.violation for one in outcome.guarded.domains] == [0.0, 0.0]
+    assert outcome.unguarded.domains[0].violation > 0.01
+
+
 def test_the_most_important_service_is_served_first(outcome: Outcome) -> None:
     chat, _, summaries = outcome.guarded.services
     assert chat.good_tokens / chat.offered_tokens > summaries.good_tokens / summaries.offered_tokens
@@ -71,6 +76,7 @@ def test_the_table_fits_a_terminal_of_eighty_columns(outcome: Outcome) -> None:
     text = capture.get()
 
     assert "watt-seconds over budget" in text
+    assert "violation of rack-a" in text
     assert "joules per token" in text
     assert "…" not in text
     assert "\x1b" not in text
@@ -80,6 +86,7 @@ def test_json_has_the_same_figures_in_base_units(outcome: Outcome) -> None:
     found = json.loads(outcome_json(outcome))
 
     assert found["with"]["over_budget_joules"] == round(outcome.guarded.over_joules, 3)
+    assert found["with"]["budgets"]["rack-a"]["violation_share"] == 0.0
     assert found["simulated_seconds"] == SECONDS
     assert found["without"]["services"]["chat"]["offered_tokens"] > 0
 
