@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from scaler.events import state_unreadable
-from scaler.leader import Leadership
 from scaler.metrics import ScalerMetrics
 from scaler.publish import Publisher
 from wattkeeper.api.power_budget import PowerBudget
@@ -22,6 +21,7 @@ from wattkeeper.api.readings import Measurements, Readings
 from wattkeeper.cluster.clock import Clock
 from wattkeeper.cluster.errors import ClusterError, StateCorruptError
 from wattkeeper.cluster.interface import Cluster
+from wattkeeper.cluster.leadership import Leadership
 from wattkeeper.power.readers.reader import ReadRequest
 from wattkeeper.recommender.errors import StateUnreadableError
 from wattkeeper.recommender.result import StepResult

@@ -1,4 +1,4 @@
-"""Who decides: one replica, by a Lease."""
+"""Which of several replicas acts: the one that holds a Lease."""
 
 from __future__ import annotations
 
