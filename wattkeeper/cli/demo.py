@@ -28,6 +28,19 @@ _SPEED = 140.0
 _FRAME_SECONDS = 0.08
 
 
+class _NobodyReadsError(Exception):
+    """Whoever read the output, such as `head`, has gone."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # Rich exits here. In the middle of a run that would leave connections open, and complaints about them behind.
+        try:
+            super().on_broken_pipe()
+        except SystemExit as error:
+            raise _NobodyReadsError from error
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--seed", type=click.IntRange(0, 2**31), default=1, show_default=True, help="Another seed, another day.")
 @click.option(
@@ -50,7 +63,14 @@ _FRAME_SECONDS = 0.08
     show_default=True,
     help=f"Simulated hours into which the day's {DAY_HOURS:g} hours of traffic are pressed.",
 )
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How the figures are told; with json the day itself goes to stderr.",
+)
 def demo(seed: int, traces: tuple[Path, ...], plain: bool, speed: float | None, hours: float, output: str) -> None:
     """Shows a working day under power budgets, on a simulated cluster.
 
@@ -69,13 +89,15 @@ def demo(seed: int, traces: tuple[Path, ...], plain: bool, speed: float | None, 
         raise click.UsageError(f"there are {len(SERVICES)} services, so at most {len(SERVICES)} traces")
     # Warnings of the service are part of the story and shown as events.
     logging.getLogger("scaler").setLevel(logging.ERROR)
-    console = Console(highlight=False, stderr=output == "json")
+    console = _Console(highlight=False, stderr=output == "json")
     live = console.is_terminal and not plain
     try:
         story = plan_story(seconds=round(hours * 3600), seed=seed, traces=[read_azure_trace(path) for path in traces])
         outcome = asyncio.run(_run(story, console, live=live, speed=speed))
     except SimulationError as error:
         raise click.ClickException(str(error)) from error
+    except _NobodyReadsError:
+        raise click.exceptions.Exit(1) from None
     except KeyboardInterrupt:
         raise click.exceptions.Exit(130) from None
     if output == "json":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -142,6 +144,19 @@ def test_a_broken_trace_and_too_many_traces_are_said_in_a_sentence(tmp_path: Pat
     assert (broken.exit_code, many.exit_code) == (1, 2)
     assert "first line must name" in broken.output
     assert "at most 3 traces" in many.output
+
+
+def test_output_that_nobody_reads_any_more_ends_the_demo_without_complaints() -> None:
+    command = [sys.executable, "-c", "from wattkeeper.cli.demo import demo; demo()", "--hours", "0.25"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "3 services" in process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr is not None
+        complaints = process.stderr.read()
+
+    assert complaints == ""
+    assert process.returncode == 1
 
 
 def test_help_has_examples() -> None:
