@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -88,12 +88,19 @@ def read_azure_trace(path: Path) -> Traffic:
         TraceError: the file cannot be read; the message names line and field.
     """
     try:
-        with path.open(newline="") as file:
+        # Spreadsheets write a byte order mark.
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.reader(file)
             header = next(rows, list[str]())
             if tuple(name.strip() for name in header[:3]) != _COLUMNS:
-                raise TraceError(f"{path}: the first line must name {', '.join(_COLUMNS)}, not {','.join(header)[:80]}")
-            found = [_parse(path, number, row) for number, row in zip(range(2, _MOST_ROWS), rows, strict=False)]
+                raise TraceError(
+                    f"{path}: the first line must name {', '.join(_COLUMNS)}, not {','.join(header)[:80] or 'nothing'}"
+                )
+            found: list[tuple[float, float, float]] = []
+            for row in filter(None, rows):
+                if len(found) == _MOST_ROWS:
+                    raise TraceError(f"{path} holds more than {_MOST_ROWS} requests: give it a part of them")
+                found.append(_parse(path, rows.line_num, row))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TraceError(f"{path} cannot be read: {error}") from error
     if not found:
@@ -111,13 +118,16 @@ def read_azure_trace(path: Path) -> Traffic:
 
 
 def _parse(path: Path, number: int, row: list[str]) -> tuple[float, float, float]:
+    if len(row) < len(_COLUMNS):
+        raise TraceError(f"{path}, line {number}: {len(row)} fields; expected {','.join(_COLUMNS)}")
     try:
-        moment = datetime.fromisoformat(row[0][:26]).timestamp()
+        # Ten millionths of a second are too fine for a datetime. Local time would jump where summer time begins.
+        moment = datetime.fromisoformat(row[0][:26]).replace(tzinfo=UTC).timestamp()
         prompt, generated = float(row[1]), float(row[2])
-    except (ValueError, IndexError) as error:
+    except ValueError as error:
         raise TraceError(f"{path}, line {number}: {error}; expected {','.join(_COLUMNS)}") from error
     if not (0 <= prompt < 1e9 and 0 <= generated < 1e9):
-        raise TraceError(f"{path}, line {number}: tokens must be at least 0")
+        raise TraceError(f"{path}, line {number}: tokens must be numbers of at least 0")
     return moment, prompt, generated
 
 

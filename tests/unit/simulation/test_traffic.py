@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from wattkeeper.simulation import traffic
 from wattkeeper.simulation.errors import TraceError
 from wattkeeper.simulation.traffic import DayShape, Traffic, fitted, read_azure_trace, working_day
 
@@ -56,7 +58,8 @@ def test_an_azure_trace_is_counted_by_the_second(tmp_path: Path) -> None:
         ("TIMESTAMP,ContextTokens,GeneratedTokens\n", "holds no requests"),
         ("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,many,4\n", "line 2"),
         ("TIMESTAMP,ContextTokens,GeneratedTokens\nyesterday,1,4\n", "line 2"),
-        ("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,1\n", "line 2"),
+        ("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,1\n", "line 2: 2 fields"),
+        ("TIMESTAMP,ContextTokens,GeneratedTokens\n\n2023-11-16 18:15:46,x,1\n", "line 3"),
         ("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,1,-4\n", "at least 0"),
         ("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,nan,4\n", "at least 0"),
         ("TIMESTAMP,ContextTokens,GeneratedTokens\n2003-11-16 18:15:46,1,4\n2023-11-16 18:15:46,1,4\n", "spans"),
@@ -67,6 +70,33 @@ def test_a_file_that_is_no_trace_is_refused_with_where(tmp_path: Path, text: str
     path.write_text(text)
     with pytest.raises(TraceError, match=why):
         read_azure_trace(path)
+
+
+def test_a_byte_order_mark_and_blank_lines_are_no_fault_of_a_trace(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text("\ufeffTIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46,374,44\r\n\r\n", newline="")
+
+    assert read_azure_trace(path).generated_tokens.tolist() == [44]
+
+
+def test_a_trace_that_is_too_long_is_refused_instead_of_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic, "_MOST_ROWS", 2)
+    path = tmp_path / "trace.csv"
+    path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + "2023-11-16 18:15:46,374,44\n" * 3)
+    with pytest.raises(TraceError, match="more than 2 requests"):
+        read_azure_trace(path)
+
+
+def test_summer_time_makes_no_gap_in_a_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    path = tmp_path / "trace.csv"
+    path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n2024-03-31 01:59:59,374,44\n2024-03-31 03:00:00,374,44\n")
+    try:
+        assert len(read_azure_trace(path).requests) == 3602
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_trace_is_repeated_and_its_busiest_minute_becomes_the_plans_peak() -> None:
