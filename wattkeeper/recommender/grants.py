@@ -31,8 +31,9 @@ class Outstanding:
 class GrantLog:
     """Grants of the last actuation window, by service.
 
-    An autoscaler may act late, but not backwards: once a target's spec has become what some grant said, what was
-    granted before that is spent.
+    An autoscaler may act late, but not backwards: once a target's spec has become what some grant said, or has risen to
+    what only some grant allows, what was granted before that is spent. A rise may stop short of the grant, because the
+    HPA steps or a formula holds demand against it.
     """
 
     def __init__(self, window_seconds: float) -> None:
@@ -45,8 +46,11 @@ class GrantLog:
         self._spent_before: dict[ServiceKey, float] = {}
 
     def take_over(self, published: Mapping[ServiceKey, Published], now: float) -> None:
-        """Starts from what a previous leader published: an autoscaler may be acting on it right now."""
-        if not self._last and published:
+        """Starts from what a previous leader published: an autoscaler may be acting on it right now.
+
+        Later calls change nothing: what was decided here counts.
+        """
+        if published and not len(self._times.values):
             grants = np.array([one.grant for one in published.values()], dtype=np.int64)
             self.record(tuple(published), grants, now)
 
@@ -106,6 +110,8 @@ class GrantLog:
             if before is not None and before != spec:
                 earliest = self._spent_before.get(key, -np.inf)
                 acted = np.flatnonzero((grants[:, column] == spec) & (times >= earliest))
+                if not len(acted) and spec > before:
+                    acted = np.flatnonzero((grants[:, column] > spec) & (times >= earliest))
                 if len(acted):
                     self._spent_before[key] = float(times[acted[0]])
         self._spec = dict(zip(keys, spec_replicas.tolist(), strict=True))
@@ -113,14 +119,13 @@ class GrantLog:
             self._spent_before = {key: when for key, when in self._spent_before.items() if key in self._spec}
 
 
-def told(keys: tuple[ServiceKey, ...], published: Mapping[ServiceKey, Published], enforced: Bools) -> Ints:
+def told(keys: tuple[ServiceKey, ...], published: Mapping[ServiceKey, Published]) -> Ints:
     """Returns int64[S], the grants that autoscalers are told right now, -1 for none.
 
     Usually the last ones of the log. Where the write of a lower one keeps failing, the higher one is still told,
     however long ago it was decided.
     """
-    found = [published[key].grant if key in published else -1 for key in keys]
-    return np.where(enforced, np.array(found, dtype=np.int64), -1)
+    return np.array([published[key].grant if key in published else -1 for key in keys], dtype=np.int64)
 
 
 def _rebound(reachable: Floats, running: Ints) -> Ints:

@@ -88,16 +88,18 @@ class Recommender:
         """
         self._synced_ticks = self._synced_ticks + 1 if readings.synced else 0
         warm = self._synced_ticks > self._settings.warm_up_ticks
+        enforced = enforcing(readings)
+        # What is published for shadow modes is advice: no autoscaler is told it.
+        obeyed = zip(readings.services.keys, enforced, strict=True)
+        published = {key: readings.published[key] for key, obeys in obeyed if obeys and key in readings.published}
         if readings.synced:
-            self._grants.take_over(readings.published, now)
+            self._grants.take_over(published, now)
         self._model.observe(readings, now)
         charges = self._model.charges(readings, now)
         sums = build_sums(readings, charges)
         rung = domain_rung(charges.node_rung, readings.nodes.domains, len(readings.budgets.names))
-        promised = told(readings.services.keys, readings.published, enforcing(readings))
-        picture, known = self._picture(readings, sums, rung, promised, now, warm=warm)
+        picture, known = self._picture(readings, sums, rung, told(readings.services.keys, published), now, warm=warm)
         everyone = shadow_snapshot(readings, sums, picture, now)
-        enforced = enforcing(readings)
         problems: list[str] = []
         snapshot = enforced_snapshot(everyone, enforced)
         snapshot, plan, blocked = decide_with_rollouts(

@@ -33,6 +33,22 @@ def test_what_was_granted_before_the_grant_that_an_autoscaler_has_acted_on_is_sp
     assert (before, after) == ([12], [7])
 
 
+def test_a_rise_that_stops_short_of_a_grant_spends_what_was_granted_before_it() -> None:
+    log = GrantLog(window_seconds=60)
+    for now, grant in ((0.0, 3), (5.0, 12), (10.0, 12)):
+        log.record((CHAT,), np.array([grant]), now=now)
+    assert reach(log, CHAT, spec=3, running=3, now=10) == ([12], [0])
+    assert reach(log, CHAT, spec=7, running=7, now=10) == ([12], [0])
+
+
+def test_a_fall_that_is_no_grant_spends_nothing() -> None:
+    log = GrantLog(window_seconds=60)
+    for now, grant in ((0.0, 12), (5.0, 5), (10.0, 7)):
+        log.record((CHAT,), np.array([grant]), now=now)
+    reach(log, CHAT, spec=12, now=10)
+    assert reach(log, CHAT, spec=6, now=10)[0] == [12]
+
+
 def test_a_dip_that_is_taken_back_may_start_successors_while_the_old_ones_drain() -> None:
     log = GrantLog(window_seconds=60)
     for now, grant in ((0.0, 12), (5.0, 5), (10.0, 11)):
