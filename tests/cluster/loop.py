@@ -76,14 +76,15 @@ class Loop:
         metric: str = "replicas",
         floor: int = 0,
         deployment: Mapping[str, Any] | None = None,
-        trigger_address: str | None = None,
+        tolerance: str = "0",
     ) -> None:
         """Deploys a service with its policy and its ScaledObject; demand is in replicas."""
         await self.set_demand(name, demand)
         made = self.bench.deployment(name, replicas=replicas, gpus=gpus, **(deployment or {}))
         await self.bench.deploy(made, wait=False)
         await self.policy(name, priority=priority, mode=mode, floor=floor)
-        await self.bench.apply(scaled_object(name, trigger_address or self.installation.address, metric=metric))
+        address = self.installation.address
+        await self.bench.apply(scaled_object(name, address, metric=metric, tolerance=tolerance, floor=floor))
 
     async def policy(self, name: str, *, priority: int = 0, mode: str = "Scale", floor: int = 0) -> None:
         """Applies the policy of a service."""
@@ -229,8 +230,12 @@ class Loop:
         return seen
 
 
-def scaled_object(name: str, address: str, *, metric: str = "replicas", tolerance: str = "0") -> Object:
-    """Returns a ScaledObject as the guide tells users to write it."""
+def scaled_object(name: str, address: str, *, metric: str = "replicas", tolerance: str = "0", floor: int = 0) -> Object:
+    """Returns a ScaledObject as the guide tells users to write it.
+
+    With a floor of 0 KEDA stops the service at times, where the object is changed or the scaler is gone: a test of
+    either wants a floor (docs/scaledobject.md).
+    """
     behavior = {
         "scaleDown": {"stabilizationWindowSeconds": 0, "tolerance": tolerance},
         "scaleUp": {"tolerance": tolerance},
@@ -243,7 +248,7 @@ def scaled_object(name: str, address: str, *, metric: str = "replicas", toleranc
             "scaleTargetRef": {"name": name},
             "pollingInterval": 5,
             "cooldownPeriod": 0,
-            "minReplicaCount": 0,
+            "minReplicaCount": floor,
             "maxReplicaCount": 40,
             "advanced": {"horizontalPodAutoscalerConfig": {"behavior": behavior}},
             "triggers": [

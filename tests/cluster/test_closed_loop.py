@@ -15,16 +15,17 @@ from tests.cluster.loop import GROUP, Loop, scaled_object
 PLENTY = 1_000_000.0
 
 
-async def capped(loop: Loop, *, demand: float, cap: int) -> str:
+async def capped(loop: Loop, *, demand: float, cap: int, floor: int = 0, tolerance: str = "0") -> str:
     """Brings a service up under a budget that carries `cap` replicas, and returns the budget.
 
     It starts with the replicas that it will have: watts of a larger grant would stay reserved for a while.
     """
     await loop.nodes(3)
     budget = await loop.budget("all", PLENTY)
-    await loop.service("chat", replicas=min(int(demand), cap), demand=min(demand, cap))
-    await loop.wait_grant("chat", min(int(demand), cap))
-    await loop.wait_running("chat", min(int(demand), cap))
+    present = min(int(demand), cap)
+    await loop.service("chat", replicas=present, demand=present, floor=floor, tolerance=tolerance)
+    await loop.wait_grant("chat", present)
+    await loop.wait_running("chat", present)
     await loop.set_limit(budget, await loop.limit_for(budget, "chat", cap))
     await loop.set_demand("chat", demand)
     return budget
@@ -73,9 +74,8 @@ async def test_one_step_at_twenty_replicas_is_exact(loop: Loop) -> None:
 
 
 async def test_without_a_tolerance_of_zero_the_hpa_still_ends_below_the_cap(loop: Loop) -> None:
-    budget = await capped(loop, demand=20, cap=20)
+    budget = await capped(loop, demand=20, cap=20, tolerance="0.1")
     await loop.wait_running("chat", 20)
-    await loop.bench.apply(scaled_object("chat", loop.installation.address, tolerance="0.1"))
     await loop.set_limit(budget, await loop.limit_for(budget, "chat", 19))
 
     async def below() -> bool:
@@ -114,7 +114,7 @@ async def test_lost_kepler_series_raise_nothing_although_its_target_is_up(loop: 
 
 
 async def test_a_dead_scaler_holds_and_its_return_is_quiet(loop: Loop) -> None:
-    await capped(loop, demand=10, cap=4)
+    await capped(loop, demand=10, cap=4, floor=1)
     await loop.wait_running("chat", 4)
     loop.installation.kill_all()
     held = await loop.held_replicas("chat", seconds=12)
@@ -124,11 +124,11 @@ async def test_a_dead_scaler_holds_and_its_return_is_quiet(loop: Loop) -> None:
 
 
 async def test_when_the_leader_dies_the_other_takes_over_and_nothing_moves(loop: Loop) -> None:
-    budget = await capped(loop, demand=10, cap=4)
+    budget = await capped(loop, demand=10, cap=4, floor=1)
     await loop.wait_running("chat", 4)
     leader = await loop.installation.leader(loop.bench.api)
     survivor = loop.installation.other(leader)
-    await loop.bench.apply(scaled_object("chat", survivor.address))
+    await loop.bench.apply(scaled_object("chat", survivor.address, floor=1))
     leader.kill()
     held = await loop.held_replicas("chat", seconds=25)
     assert held == {4}
@@ -203,8 +203,8 @@ async def test_a_shadow_mode_changes_nothing_and_shows_what_it_would_have_done(l
 
 async def test_a_cap_inside_a_formula_wins_over_demand(loop: Loop) -> None:
     """The second way in: the user's own demand trigger, and ours for the cap, under min(demand, cap)."""
-    budget = await capped(loop, demand=3, cap=12)
-    modified = scaled_object("chat", loop.installation.address, metric="cap")
+    budget = await capped(loop, demand=3, cap=12, floor=1)
+    modified = scaled_object("chat", loop.installation.address, metric="cap", floor=1)
     spec: Object = modified["spec"]
     spec["triggers"][0]["name"] = "cap"
     spec["triggers"].append(
