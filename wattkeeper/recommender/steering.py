@@ -6,6 +6,9 @@ node affinity be tightened: the pod can be kept out of domains that are too full
 A service avoids the domains without room for all of its replicas that are granted and not there yet and one more,
 except those of the emptiest place that it may use: the pods must be able to land somewhere. Nothing is remembered: a
 domain stops being avoided only when it has room for all that it would be charged with.
+
+Groups of several pods are not steered: pods that follow the first of their group are charged wherever it might have
+landed when it left the gate, and what was avoided then is not known any more.
 """
 
 from __future__ import annotations
@@ -25,22 +28,22 @@ def steer(readings: Readings, sums: Sums, committed: Commitments) -> Bools:
     started = np.maximum(committed.committed - replicas.active, 0)
     drawn = sums.fixed_watts + sums.active_watts.sum(axis=0) + sums.pending_watts.sum(axis=0)
     drawn += sums.draining_watts.sum(axis=0)
-    drawn += np.where(gated, 0.0, started + committed.rebound + replicas.missing) @ sums.unit_watts
-    coming = np.maximum(started - replicas.pending, 0) + replicas.missing
+    drawn += (np.where(gated, 0.0, started + committed.rebound) + replicas.missing) @ sums.unit_watts
+    coming = np.maximum(started - replicas.pending, 0)
     return avoided_domains(readings, sums.unit_watts, readings.budgets.limit_watts - drawn, coming)
 
 
-def avoided_domains(readings: Readings, unit_watts: Floats, room_watts: Floats, coming: Floats) -> Bools:
-    """Returns bool[S, D], False for services without a gate.
+def avoided_domains(readings: Readings, unit_watts: Floats, room_watts: Floats, coming: Ints) -> Bools:
+    """Returns bool[S, D], False for services that are not steered.
 
     Args:
         readings: say who is gated, and where services may land.
         unit_watts: float64[S, D], what one further replica may draw wherever it may land.
         room_watts: float64[D], limit less what may draw already.
-        coming: float64[S], replicas that are granted and are not in what may draw already.
+        coming: int64[S], replicas that are granted and are not in what may draw already.
     """
     avoided = np.zeros(unit_watts.shape, dtype=np.bool_)
-    rows = np.flatnonzero(readings.services.gated)
+    rows = np.flatnonzero(readings.services.gated & (readings.services.pods_per_replica == 1))
     unit = unit_watts[rows]
     short = (unit > 0.0) & ((coming[rows] + 1.0)[:, np.newaxis] * unit > room_watts)
     affected = short.any(axis=1)

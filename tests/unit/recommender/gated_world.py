@@ -25,20 +25,38 @@ FIXED_WATTS = 100.0
 
 @dataclass(kw_only=True)
 class GatedPod:
-    """A pod; `racks` is where it may land, `drains` counts the ticks that it still draws once deleted."""
+    """A pod; `racks` is where it may land."""
+
+    racks: Bools
+    phase: PodPhase = PodPhase.GATED
+    rack: int = -1
+
+
+@dataclass(kw_only=True)
+class Replica:
+    """One or more pods, the leader first; `drains` counts the ticks that they still draw once deleted."""
 
     number: int
     service: int
     template: int
-    racks: Bools
-    phase: PodPhase = PodPhase.GATED
-    rack: int = -1
+    pods: list[GatedPod]
     drains: int = 0
+
+    @property
+    def phase(self) -> PodPhase:
+        """Returns the phase of the pod that is furthest."""
+        phases = {pod.phase for pod in self.pods}
+        order = (PodPhase.RUNNING, PodPhase.PENDING, PodPhase.TERMINATING)
+        return next((phase for phase in order if phase in phases), PodPhase.GATED)
+
+    @property
+    def ready(self) -> bool:
+        return all(pod.phase == PodPhase.RUNNING for pod in self.pods)
 
 
 @dataclass(kw_only=True)
 class Workload:
-    """A scale target: `surge` pods more than `replicas` while it rolls, and none less."""
+    """A scale target: `surge` replicas more than `replicas` while it rolls, and none less; `size` pods each."""
 
     unit_watts: float = 100.0
     gated: bool = True
@@ -49,6 +67,7 @@ class Workload:
     template: int = 0
     racks: tuple[int, ...] | None = None
     surge: int = 1
+    size: int = 1
 
 
 class ConstantModel:
@@ -63,7 +82,8 @@ class ConstantModel:
     def charges(self, readings: Readings, now: float) -> Charges:
         nodes, domains = len(readings.nodes.names), len(readings.budgets.names)
         unit = np.array([one.unit_watts for one in self._world.workloads])
-        pod = np.where(readings.pods.node >= 0, unit[readings.pods.service], 0.0)
+        each = unit / readings.services.pods_per_replica
+        pod = np.where(readings.pods.node >= 0, each[readings.pods.service], 0.0)
 
         def three(watts: Floats) -> Floats:
             return np.broadcast_to(watts, (3, *watts.shape)).copy()
@@ -97,7 +117,7 @@ class GatedWorld:
     limit_watts: Floats
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     drain_ticks: int = 2
-    pods: list[GatedPod] = field(default_factory=list[GatedPod])
+    replicas: list[Replica] = field(default_factory=list[Replica])
     stale: bool = False
     now: float = NOW
     created: int = 0
@@ -119,10 +139,10 @@ class GatedWorld:
         racks = self.workloads[service].racks
         return np.isin(np.arange(self.racks), np.arange(self.racks) if racks is None else racks)
 
-    def of(self, service: int, *phases: PodPhase) -> list[GatedPod]:
-        return [pod for pod in self.pods if pod.service == service and pod.phase in phases]
+    def of(self, service: int, *phases: PodPhase) -> list[Replica]:
+        return [one for one in self.replicas if one.service == service and one.phase in phases]
 
-    def living(self, service: int) -> list[GatedPod]:
+    def living(self, service: int) -> list[Replica]:
         return self.of(service, PodPhase.GATED, PodPhase.PENDING, PodPhase.RUNNING)
 
     def out(self, service: int) -> int:
@@ -131,9 +151,11 @@ class GatedWorld:
     def draw(self) -> Floats:
         """Returns what really draws: float64[1 + racks]."""
         racks = np.full(self.racks, FIXED_WATTS)
-        for pod in self.pods:
-            if pod.rack >= 0:
-                racks[pod.rack] += self.workloads[pod.service].unit_watts
+        for replica in self.replicas:
+            workload = self.workloads[replica.service]
+            for pod in replica.pods:
+                if pod.rack >= 0:
+                    racks[pod.rack] += workload.unit_watts / workload.size
         return np.concatenate([[racks.sum()], racks])
 
     # What the cluster does.
@@ -141,62 +163,66 @@ class GatedWorld:
     def start(self, service: int, rack: int, count: int = 1) -> None:
         """Puts running pods there, and lets the workload ask for them."""
         for _ in range(count):
-            pod = self._create(service)
-            pod.phase, pod.rack = PodPhase.RUNNING, rack
+            for pod in self._create(service).pods:
+                pod.phase, pod.rack = PodPhase.RUNNING, rack
         self.workloads[service].replicas += count
 
-    def delete(self, pod: GatedPod) -> None:
-        if pod.phase == PodPhase.RUNNING:
-            pod.phase, pod.drains = PodPhase.TERMINATING, self.drain_ticks
-        else:
-            self.pods.remove(pod)
+    def delete(self, replica: Replica) -> None:
+        replica.pods = [pod for pod in replica.pods if pod.rack >= 0]
+        for pod in replica.pods:
+            pod.phase = PodPhase.TERMINATING
+        replica.drains = self.drain_ticks
+        if not replica.pods:
+            self.replicas.remove(replica)
 
     def control(self) -> None:
-        """Creates and deletes pods as a Deployment with maxUnavailable 0 does."""
+        """Creates and deletes replicas as a Deployment with maxUnavailable 0 does."""
         for service, workload in enumerate(self.workloads):
             living = self.living(service)
-            old = [pod for pod in living if pod.template != workload.template]
-            new = [pod for pod in living if pod.template == workload.template]
-            for pod in _first_to_go(new)[: max(len(new) - workload.replicas, 0)]:
-                self.delete(pod)
-                living.remove(pod)
+            old = [one for one in living if one.template != workload.template]
+            new = [one for one in living if one.template == workload.template]
+            for one in _first_to_go(new)[: max(len(new) - workload.replicas, 0)]:
+                self.delete(one)
+                living.remove(one)
             if not old:
                 for _ in range(workload.replicas - len(living)):
                     self._create(service)
                 continue
-            unready = [pod for pod in old if pod.phase != PodPhase.RUNNING]
-            ready = [pod for pod in living if pod.phase == PodPhase.RUNNING]
+            unready = [one for one in old if not one.ready]
+            ready = [one for one in living if one.ready]
             spare = max(len(ready) - workload.replicas, 0)
-            for pod in unready + [pod for pod in old if pod in ready][:spare]:
-                self.delete(pod)
-                living.remove(pod)
+            for one in unready + [one for one in old if one.ready][:spare]:
+                self.delete(one)
+                living.remove(one)
             for _ in range(min(workload.replicas + workload.surge - len(living), workload.replicas - len(new))):
                 self._create(service)
 
     def open_gates(self, result: StepResult, share: float = 1.0) -> None:
-        """Opens gates as the keeper does: at most the openings, and some of them only."""
+        """Opens gates as the keeper does: leaders up to the openings (or fewer), others once their leader is out."""
         for service in range(len(self.workloads)):
-            gated = self.of(service, PodPhase.GATED)
-            openings = int(result.gate.openings[service])
-            if not result.gate.gated[service]:
-                openings = len(gated)
-            for pod in gated[: int(np.ceil(share * openings))]:
-                pod.phase = PodPhase.PENDING
-                pod.racks = pod.racks & ~result.gate.avoided[service, 1:]
-                assert pod.racks.any(), "a pod that may land nowhere"
+            followers = [pod for one in self.of(service, PodPhase.PENDING, PodPhase.RUNNING) for pod in one.pods[1:]]
+            gated = [one.pods[0] for one in self.of(service, PodPhase.GATED)]
+            openings = int(result.gate.openings[service]) if result.gate.gated[service] else len(gated)
+            for pod in gated[: int(np.ceil(share * openings))] + [
+                one for one in followers if self.rng.random() < share
+            ]:
+                if pod.phase == PodPhase.GATED:
+                    pod.phase = PodPhase.PENDING
+                    pod.racks = pod.racks & ~result.gate.avoided[service, 1:]
+                    assert pod.racks.any(), "a pod that may land nowhere"
 
     def schedule(self, share: float = 1.0) -> None:
         """Places pods that are out of the gate anywhere they may land."""
-        for pod in self.pods:
+        for pod in [pod for one in self.replicas for pod in one.pods]:
             if pod.phase == PodPhase.PENDING and self.rng.random() < share:
                 pod.rack = int(self.rng.choice(np.flatnonzero(pod.racks)))
                 pod.phase = PodPhase.RUNNING
 
     def drain(self) -> None:
-        for pod in [pod for pod in self.pods if pod.phase == PodPhase.TERMINATING]:
-            pod.drains -= 1
-            if pod.drains <= 0:
-                self.pods.remove(pod)
+        for one in [one for one in self.replicas if one.phase == PodPhase.TERMINATING]:
+            one.drains -= 1
+            if one.drains <= 0:
+                self.replicas.remove(one)
 
     def decide(self) -> StepResult:
         result = self.recommender.step(self.readings(), self.now)
@@ -218,43 +244,41 @@ class GatedWorld:
     def ticks(self, count: int) -> list[StepResult]:
         return [self.tick() for _ in range(count)]
 
-    def _create(self, service: int) -> GatedPod:
+    def _create(self, service: int) -> Replica:
         workload = self.workloads[service]
-        pod = GatedPod(
-            number=self.created,
-            service=service,
-            template=workload.template,
-            racks=self.eligible(service),
-            phase=PodPhase.GATED if workload.gated else PodPhase.PENDING,
-        )
+        phase = PodPhase.GATED if workload.gated else PodPhase.PENDING
+        pods = [GatedPod(racks=self.eligible(service), phase=phase) for _ in range(workload.size)]
+        replica = Replica(number=self.created, service=service, template=workload.template, pods=pods)
         self.created += 1
-        self.pods.append(pod)
-        return pod
+        self.replicas.append(replica)
+        return replica
 
     # What the recommender sees.
 
     def readings(self) -> Readings:
         count, width = len(self.workloads), 1 + self.racks
-        rack = np.array([pod.rack for pod in self.pods], dtype=np.int64)
-        sorts = [np.append(True, pod.racks) for pod in self.pods]
-        waits = np.array([pod.phase == PodPhase.PENDING for pod in self.pods], dtype=np.bool_)
+        every = [(one, pod) for one in self.replicas for pod in one.pods]
+        sorts = [np.append(True, pod.racks) for _, pod in every]
+        waits = np.array([pod.phase == PodPhase.PENDING for _, pod in every], dtype=np.bool_)
+        sizes = [one.size for one in self.workloads]
         places = np.stack([np.zeros(self.racks), 1 + np.arange(self.racks)], axis=1).astype(np.int64)
         eligible = np.array([self.eligible(service) for service in range(count)], dtype=np.bool_)
         pods = pod_rows(
-            len(self.pods),
-            keys=tuple(PodKey("serving", f"pod-{pod.number}") for pod in self.pods),
-            node=rack,
-            service=ints([pod.service for pod in self.pods], len(self.pods)),
-            phase=ints([int(pod.phase) for pod in self.pods], len(self.pods)),
-            landing=np.where(waits, np.arange(len(self.pods)), -1),
-            landings=np.array(sorts, dtype=np.bool_).reshape(len(self.pods), width),
+            len(every),
+            keys=tuple(PodKey("serving", f"pod-{number}") for number in range(len(every))),
+            node=ints([pod.rack for _, pod in every], len(every)),
+            service=ints([one.service for one, _ in every], len(every)),
+            phase=ints([int(pod.phase) for _, pod in every], len(every)),
+            group=ints([one.number if sizes[one.service] > 1 else -1 for one, _ in every], len(every)),
+            landing=np.where(waits, np.arange(len(every)), -1),
+            landings=np.array(sorts, dtype=np.bool_).reshape(len(every), width),
         )
         services = service_rows(
             count,
             gated=np.array([one.gated for one in self.workloads], dtype=np.bool_),
             rolls=np.array(
                 [
-                    one.gated and len({pod.template for pod in self.living(service)}) > 1
+                    one.gated and len({replica.template for replica in self.living(service)}) > 1
                     for service, one in enumerate(self.workloads)
                 ],
                 dtype=np.bool_,
@@ -264,6 +288,7 @@ class GatedWorld:
             ceiling=ints(12, count),
             demand=floats([one.demand for one in self.workloads], count),
             stabilization_seconds=floats(0.0, count),
+            pods_per_replica=ints(sizes, count),
             spec_replicas=ints([one.replicas for one in self.workloads], count),
             eligible_domains=np.concatenate([eligible.any(axis=1, keepdims=True), eligible], axis=1),
             eligible_places=eligible,
@@ -273,9 +298,9 @@ class GatedWorld:
         return readings(nodes, pods, services, budgets)
 
 
-def _first_to_go(pods: list[GatedPod]) -> list[GatedPod]:
+def _first_to_go(replicas: list[Replica]) -> list[Replica]:
     """A ReplicaSet deletes pods without a node first."""
-    return sorted(pods, key=lambda pod: pod.phase == PodPhase.RUNNING)
+    return sorted(replicas, key=lambda one: one.phase == PodPhase.RUNNING)
 
 
 def limits(all_watts: float, *rack_watts: float) -> Floats:
