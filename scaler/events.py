@@ -8,6 +8,7 @@ from scaler.conditions import holds, message_of
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.interface import EventRecord
+from wattkeeper.cluster.objects import Pod
 
 _MOST_PODS = 5
 # What holds a service without a decision is no change of its cap.
@@ -141,6 +142,47 @@ def state_unreadable(regarding: PowerBudget, why: str) -> EventRecord:
     )
 
 
+def rollout_blocked(after: PowerRecommendation) -> EventRecord:
+    """A rollout needs watts for one replica more, and there are none."""
+    return EventRecord(
+        regarding=after,
+        type="Warning",
+        reason="RolloutBlocked",
+        action="Gate",
+        note=message_of(after.status.conditions, "RolloutBlocked"),
+        dedupe_key="rollout-blocked",
+    )
+
+
+def waiting_for_watts(pod: Pod, budget: str, missing_watts: float, granted: int) -> EventRecord:
+    """A pod waits at the power gate."""
+    if budget:
+        why = f"PowerBudget {budget} lacks {missing_watts:.0f} W for one replica more."
+    else:
+        why = f"All {granted} replicas that its service is granted are out of the gate."
+    return EventRecord(
+        regarding=pod,
+        type="Normal",
+        reason="WaitingForWatts",
+        action="Gate",
+        note=f"Starts when watts are granted. {why}",
+        dedupe_key=f"waiting-for-watts/{budget}",
+    )
+
+
+def admitted_ungated(pod: Pod) -> EventRecord:
+    """A pod of a gated service started without passing the admission plugin."""
+    return EventRecord(
+        regarding=pod,
+        type="Warning",
+        reason="AdmittedUngated",
+        action="Gate",
+        note="Started without passing Wattkeeper's admission plugin, which was away or not there yet. Its watts are "
+        "charged like any other pod's.",
+        dedupe_key="admitted-ungated",
+    )
+
+
 def events_of_recommendation(before: PowerRecommendation | None, after: PowerRecommendation) -> Iterator[EventRecord]:
     """Yields what a written recommendation changes for people."""
     said = before.status.conditions if before is not None else ()
@@ -154,6 +196,8 @@ def events_of_recommendation(before: PowerRecommendation | None, after: PowerRec
     if holds(after.status.conditions, "CapUnachievable") and not holds(said, "CapUnachievable"):
         reasons = {one.reason for one in after.status.conditions if one.type == "CapUnachievable"}
         yield target_claimed_twice(after) if reasons == {"ClaimedTwice"} else service_unachievable(after)
+    if holds(after.status.conditions, "RolloutBlocked") and not holds(said, "RolloutBlocked"):
+        yield rollout_blocked(after)
 
 
 def events_of_budget(before: PowerBudget, after: PowerBudget) -> Iterator[EventRecord]:

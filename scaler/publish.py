@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from scaler.budget_statuses import budget_differs, wanted_budgets
 from scaler.events import events_of_budget, events_of_recommendation
+from scaler.gate_news import GateNews
+from scaler.gates import Queue
 from scaler.metrics import ScalerMetrics
 from scaler.policy_statuses import wanted_policies
 from scaler.recommendations import differs, gone_recommendations, wanted_recommendations
@@ -16,6 +18,7 @@ from wattkeeper.api.meta import ObjectMeta
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
 from wattkeeper.api.power_recommendation import PowerRecommendation
+from wattkeeper.api.readings import ServiceKey
 from wattkeeper.cluster.errors import ClusterError
 from wattkeeper.cluster.interface import Cluster, EventRecord
 from wattkeeper.recommender.result import StepResult
@@ -59,30 +62,32 @@ class Publisher:
         self._may_write = may_write
         self._concurrency = concurrency
         self._refresh_seconds = refresh_seconds
+        self._gate_news = GateNews(cluster.view)
         # Recommendations just created: their events wait until the view knows the UIDs that events need.
         self._unannounced: set[tuple[str, str]] = set()
 
-    async def publish(self, result: StepResult) -> None:
-        """Writes what a decision changes.
+    async def publish(self, result: StepResult, queues: Mapping[ServiceKey, Queue]) -> None:
+        """Writes what a decision changes, and who goes on waiting at the power gate after it.
 
         While caches and history are not warm a decision only holds: then nobody who has been told something is told
         anything else, and old decisions are not given a new date.
         """
-        writes = await self._recommendations(result)
+        writes = await self._recommendations(result, queues)
         if result.warm:
             # Budgets first: they carry the sign of life that every follower waits for.
             writes = self._budgets(result) + self._policies(result) + writes
         if result.warm and self._cluster.view.synced():
             writes += [self._deletion(one) for one in gone_recommendations(result, self._cluster.view)]
+        writes += [self._event(event) for event in self._gate_news.events(result, queues)]
         await self._run(writes)
 
     async def record(self, event: EventRecord) -> None:
         """Records one event; a failure is counted."""
         await self._run([self._event(event)])
 
-    async def _recommendations(self, result: StepResult) -> list[_Write]:
+    async def _recommendations(self, result: StepResult, queues: Mapping[ServiceKey, Queue]) -> list[_Write]:
         writes: list[_Write] = []
-        wanted = wanted_recommendations(result, self._cluster.view, server_minor=self._cluster.server_minor)
+        wanted = wanted_recommendations(result, self._cluster.view, queues, server_minor=self._cluster.server_minor)
         for row, (before, after) in enumerate(wanted):
             if row % _ROWS_AT_ONCE == _ROWS_AT_ONCE - 1:
                 await asyncio.sleep(0)

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from scaler.conditions import Finding, with_transitions
+from scaler.gate_statuses import GateStatus, waiting_differs, watts_moved
+from scaler.gates import Queue
 from scaler.recommendation_names import recommendation_name
 from scaler.scaled_object_checks import CapFindings, check_scaled_objects
 from wattkeeper.api.meta import ObjectMeta, ScaleTargetRef
@@ -32,18 +34,17 @@ REASONS = {
     GrantReason.UNCAPPED: "Uncapped",
 }
 API_VERSIONS = {"Deployment": "apps/v1", "LeaderWorkerSet": "leaderworkerset.x-k8s.io/v1"}
-# Watts follow the model a little every tick; less than this share of them is not worth a write.
-_WATTS_SHARE = 0.1
 
 
 def wanted_recommendations(
-    result: StepResult, view: View, *, server_minor: int
+    result: StepResult, view: View, queues: Mapping[ServiceKey, Queue], *, server_minor: int
 ) -> Iterator[tuple[PowerRecommendation | None, PowerRecommendation]]:
     """Yields, service by service, the recommendation that there is (or None) and the one that shall be.
 
     Args:
         result: a decision.
         view: the cluster.
+        queues: who goes on waiting at the power gate after the decision.
         server_minor: the API server's minor version, which decides what an HPA can do.
     """
     scalers = _scalers_by_target(view)
@@ -55,7 +56,7 @@ def wanted_recommendations(
             ceiling=int(result.services.ceiling[row]),
             server_minor=server_minor,
         )
-        yield before, _wanted(result, row, before, findings)
+        yield before, _wanted(result, row, before, findings, GateStatus(result, row, queues.get(key), before))
 
 
 def gone_recommendations(result: StepResult, view: View) -> list[PowerRecommendation]:
@@ -72,6 +73,10 @@ def differs(before: PowerRecommendation | None, after: PowerRecommendation) -> b
     old, new = before.status, after.status
     if old.conditions != new.conditions or _words(old) != _words(new):
         return True
+    if old.slipped_pods != new.slipped_pods or waiting_differs(old.waiting_pods, new.waiting_pods):
+        return True
+    if watts_moved(old.replica_watts, new.replica_watts):
+        return True
     pairs = [(old.target, new.target), (old.lower_bound, new.lower_bound), (old.upper_bound, new.upper_bound)]
     if (old.uncapped_target is None) != (new.uncapped_target is None):
         return True
@@ -85,7 +90,7 @@ def _words(status: PowerRecommendationStatus) -> tuple[str, str, str]:
 
 
 def _moved(old: Amount, new: Amount) -> bool:
-    return old.replicas != new.replicas or abs(old.watts - new.watts) > _WATTS_SHARE * max(old.watts, new.watts)
+    return old.replicas != new.replicas or watts_moved(old.watts, new.watts)
 
 
 def _scalers_by_target(view: View) -> Mapping[ServiceKey, list[ScaledObject]]:
@@ -97,7 +102,7 @@ def _scalers_by_target(view: View) -> Mapping[ServiceKey, list[ScaledObject]]:
 
 
 def _wanted(
-    result: StepResult, row: int, before: PowerRecommendation | None, findings: CapFindings
+    result: StepResult, row: int, before: PowerRecommendation | None, findings: CapFindings, gate: GateStatus
 ) -> PowerRecommendation:
     services, key = result.services, result.services.keys[row]
     each = float(services.replica_watts[row])
@@ -114,7 +119,8 @@ def _wanted(
     reason = GrantReason(int(result.plan.reasons[row]))
     binding = int(result.plan.binding[row])
     said = before.status.conditions if before is not None else ()
-    conditions = with_transitions(_findings(result, row, reason, findings), said, meta, result.now)
+    found = (*_findings(result, row, reason, findings), *gate.findings())
+    conditions = with_transitions(found, said, meta, result.now)
     status = PowerRecommendationStatus(
         mode=MODES[Mode(int(services.mode[row]))],
         target=amount(int(result.plan.grants[row])),
@@ -124,6 +130,9 @@ def _wanted(
         reason=REASONS[reason],
         message=_message(result, row, reason),
         binding_budget=result.plan.domains[binding] if binding >= 0 else "",
+        replica_watts=float(round(each)),
+        waiting_pods=gate.waiting_pods,
+        slipped_pods=int(result.gate.slipped[row]),
         conditions=conditions,
     )
     reference = ScaleTargetRef(

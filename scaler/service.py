@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from scaler.events import state_unreadable
+from scaler.gates import GateKeeper
 from scaler.metrics import ScalerMetrics
 from scaler.publish import Publisher
 from wattkeeper.api.power_budget import PowerBudget
@@ -22,6 +23,7 @@ from wattkeeper.cluster.clock import Clock
 from wattkeeper.cluster.errors import ClusterError, StateCorruptError
 from wattkeeper.cluster.interface import Cluster
 from wattkeeper.cluster.leadership import Leadership
+from wattkeeper.cluster.objects import PodSpec
 from wattkeeper.power.readers.reader import ReadRequest
 from wattkeeper.recommender.errors import StateUnreadableError
 from wattkeeper.recommender.result import StepResult
@@ -45,8 +47,8 @@ class Collector(Protocol):
         """Returns which queries of users have to be read."""
         ...
 
-    def collect(self, measurements: Measurements, now: float) -> Readings:
-        """Joins one round."""
+    def collect(self, measurements: Measurements, now: float, opened: Mapping[str, PodSpec]) -> Readings:
+        """Joins one round. `opened` are pods whose power gate is open by now, whatever the view shows."""
         ...
 
 
@@ -79,6 +81,8 @@ class ServiceOptions:
         state_seconds: how often it is written.
         tick_seconds: how often a decision is made.
         write_concurrency: writes at the same time.
+        gate_concurrency: power gates that are opened at the same time.
+        stale_seconds: an older decision opens no gate.
     """
 
     namespace: str
@@ -89,6 +93,8 @@ class ServiceOptions:
     state_seconds: float = 60.0
     tick_seconds: float = 5.0
     write_concurrency: int = 8
+    gate_concurrency: int = 16
+    stale_seconds: float = 15.0
 
 
 class RecommenderService:
@@ -139,6 +145,14 @@ class RecommenderService:
             # Every second tick, with half a tick to spare for ticks that come a little early.
             refresh_seconds=1.5 * options.tick_seconds,
         )
+        self._gates = GateKeeper(
+            cluster,
+            clock,
+            metrics,
+            self._may_open,
+            concurrency=options.gate_concurrency,
+            stale_seconds=options.stale_seconds,
+        )
         self._decider: Decider | None = None
         self._term = 0
         self._state_written_at = float("-inf")
@@ -158,6 +172,7 @@ class RecommenderService:
         finally:
             renewing.cancel()
             await asyncio.gather(renewing, return_exceptions=True)
+            await self._gates.stop()
             if self._leads():
                 await self._keep_state()
             await self.leadership.release()
@@ -169,6 +184,7 @@ class RecommenderService:
         self._metrics.view_staleness_seconds.set(self._cluster.view.staleness_seconds(self._clock.now()))
         if not leads:
             self._decider = None
+            self._gates.forget()
             self._metrics.plan.result = None
             self._metrics.ticks.labels("follower").inc()
             return None
@@ -184,8 +200,13 @@ class RecommenderService:
     def _leads(self) -> bool:
         return self.leadership.holds(self._clock.now())
 
+    def _may_open(self) -> bool:
+        # In another term somebody else may have decided in between.
+        return self._leads() and self._term == self.leadership.term
+
     async def _decide_and_publish(self) -> StepResult:
         if self._decider is None or self._term != self.leadership.term:
+            self._gates.forget()
             self._decider = await self._fresh_decider()
             self._term = self.leadership.term
         decider = self._decider
@@ -193,12 +214,13 @@ class RecommenderService:
         measurements = await self._reader.read(self._collector.request(), self._clock.now())
         read = self._lap("read", started)
         now = self._clock.now()
-        readings = self._collector.collect(measurements, now)
+        readings = self._collector.collect(measurements, now, self._gates.mark())
         # In a thread, because a large step would keep KEDA waiting. It touches nothing that anyone else does.
         result = await asyncio.to_thread(decider.step, readings, now)
         decided = self._lap("decide", read)
         self._note(result, measurements)
-        await self._publisher.publish(result)
+        self._gates.take(result)
+        await self._publisher.publish(result, self._gates.queues())
         published = self._lap("publish", decided)
         if now - self._state_written_at >= self._options.state_seconds and result.warm:
             await self._keep_state()

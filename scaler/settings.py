@@ -90,8 +90,8 @@ class ScalerSettings(BaseSettings):
     decision."""
 
     stale_ticks: float = Field(default=3.0, ge=2.0)
-    """A replica that has not seen a decision for this many ticks raises nothing. At least 2, because statuses are
-    written every second tick."""
+    """A replica that has not seen a decision for this many ticks raises nothing, and opens no power gate. At least 2,
+    because statuses are written every second tick."""
 
     lease_name: str = "wattkeeper-scaler"
     """The Lease that says who decides."""
@@ -107,6 +107,9 @@ class ScalerSettings(BaseSettings):
 
     write_concurrency: int = Field(default=8, ge=1, le=64)
     """Writes to the API server at the same time. Its own fairness allots a client only so many."""
+
+    gate_concurrency: int = Field(default=16, ge=1, le=64)
+    """Power gates that are opened at the same time. More than writes, because somebody waits for each pod to start."""
 
     algorithm: str = "priority-fair-share"
     """The built-in algorithm that proposes who gets which watts."""

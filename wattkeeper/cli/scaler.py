@@ -207,6 +207,8 @@ def _service_options(settings: ScalerSettings) -> ServiceOptions:
         state_seconds=settings.state_seconds,
         tick_seconds=settings.tick_seconds,
         write_concurrency=settings.write_concurrency,
+        gate_concurrency=settings.gate_concurrency,
+        stale_seconds=settings.stale_ticks * settings.tick_seconds,
     )
 
 

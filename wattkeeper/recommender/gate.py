@@ -23,7 +23,7 @@ def gate_results(
         avoided: bool[S, D].
         blocked: bool[S], rollouts that lack watts.
     """
-    binding, missing = _bindings(snapshot, plan, waiting)
+    binding, missing = _bindings(snapshot, plan, waiting, blocked)
     return GateResults(
         gated=services.gated,
         openings=plan.openings,
@@ -36,15 +36,21 @@ def gate_results(
     )
 
 
-def _bindings(snapshot: Snapshot, plan: GuardedPlan, waiting: Ints) -> tuple[Ints, Floats]:
-    """Returns the domain that lacks most for the next replica at the gate, -1 for none, and the watts it lacks."""
+def _bindings(snapshot: Snapshot, plan: GuardedPlan, waiting: Ints, blocked: Bools) -> tuple[Ints, Floats]:
+    """Returns the domain that lacks most for the next replica at the gate, -1 for none, and the watts it lacks.
+
+    The surge of a blocked rollout lacks them beside all that is planned, others beside what may draw now.
+    """
     binding = np.full(len(waiting), -1, dtype=np.int64)
     missing = np.zeros(len(waiting))
     left = plan.grants + snapshot.surge - snapshot.active - plan.openings
-    rows = np.flatnonzero(snapshot.gated & (waiting > plan.openings) & (left > 0))
+    rows = np.flatnonzero(snapshot.gated & (((waiting > plan.openings) & (left > 0)) | blocked))
     if len(rows) and len(snapshot.domains):
         unit = snapshot.unit_watts[rows]
-        lack = np.where(unit > 0.0, unit + plan.guarded_watts - snapshot.limit_watts, -np.inf)
+        beside = np.where(
+            blocked[rows, np.newaxis], np.maximum(plan.guarded_watts, plan.planned_watts), plan.guarded_watts
+        )
+        lack = np.where(unit > 0.0, unit + beside - snapshot.limit_watts, -np.inf)
         worst = lack.argmax(axis=1)
         most = lack.max(axis=1)
         binding[rows] = np.where(most > 0.0, worst, -1)

@@ -2,6 +2,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from scaler.conditions import holds, message_of
+from scaler.gates import Queue
 from scaler.metrics import ScalerMetrics
 from scaler.publish import Publisher
 from tests.unit.scaler.memory_cluster import MemoryCluster
@@ -10,7 +11,7 @@ from tests.unit.scaler.samples import NAMESPACE, NOW, budget, deployment, policy
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
 from wattkeeper.api.power_recommendation import PowerRecommendation, PowerRecommendationStatus
-from wattkeeper.api.readings import Mode
+from wattkeeper.api.readings import Mode, ServiceKey
 from wattkeeper.cluster.objects import ScaledObject
 from wattkeeper.guard.guarded_plan import GrantReason
 from wattkeeper.recommender.result import StepResult
@@ -26,6 +27,7 @@ class Publication:
         self.cluster.view.put(policy(), budget(evaluated=None), deployment(), scaled_object())
         self.registry = CollectorRegistry()
         self.leads = True
+        self.queues: dict[ServiceKey, Queue] = {}
         self.publisher = Publisher(
             self.cluster, ScalerMetrics(self.registry), lambda: self.leads, concurrency=4, refresh_seconds=7.5
         )
@@ -33,7 +35,7 @@ class Publication:
     async def writes(self, result: StepResult) -> list[tuple[str, str]]:
         self.cluster.written.clear()
         self.cluster.events.clear()
-        await self.publisher.publish(result)
+        await self.publisher.publish(result, self.queues)
         return self.cluster.written
 
     def status(self, name: str = "llm") -> PowerRecommendationStatus:

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -7,13 +8,15 @@ from prometheus_client import CollectorRegistry
 
 from scaler.metrics import ScalerMetrics
 from scaler.service import RecommenderService, ServiceOptions
-from tests.unit.scaler.hand_clock import HandClock
+from tests.unit.scaler.gated_pods import pod
+from tests.unit.scaler.hand_clock import HandClock, settle
 from tests.unit.scaler.memory_cluster import MemoryCluster
 from tests.unit.scaler.results import Row, decision, no_measurements
 from tests.unit.scaler.samples import NAMESPACE, NOW, budget, deployment, policy, scaled_object
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.api.readings import Measurements, Readings
 from wattkeeper.cluster.errors import StateCorruptError, UnreachableError
+from wattkeeper.cluster.objects import PodSpec
 from wattkeeper.power.readers.reader import ReadRequest
 from wattkeeper.recommender.errors import StateUnreadableError
 from wattkeeper.recommender.result import StepResult
@@ -49,10 +52,14 @@ class Reader:
 
 
 class Collector:
+    def __init__(self) -> None:
+        self.opened: Mapping[str, PodSpec] = {}
+
     def request(self) -> ReadRequest:
         return ReadRequest()
 
-    def collect(self, measurements: Measurements, now: float) -> Readings:
+    def collect(self, measurements: Measurements, now: float, opened: Mapping[str, PodSpec]) -> Readings:
+        self.opened = opened
         return cast("Readings", object())  # The decider above looks at none.
 
 
@@ -62,10 +69,12 @@ class Replica:
     def __init__(self, cluster: MemoryCluster, clock: HandClock, name: str = "one") -> None:
         self.registry = CollectorRegistry()
         self.deciders: list[Decider] = []
+        self.collector = Collector()
+        self.row = Row()
         self.service = RecommenderService(
             cluster=cluster,
             reader=Reader(),
-            collector=Collector(),
+            collector=self.collector,
             new_decider=self._new_decider,
             clock=clock,
             metrics=ScalerMetrics(self.registry),
@@ -80,6 +89,7 @@ class Replica:
 
     def _new_decider(self) -> Decider:
         self.deciders.append(Decider())
+        self.deciders[-1].result = decision(self.row)
         return self.deciders[-1]
 
 
@@ -198,3 +208,53 @@ async def test_who_stops_gives_the_lease_up_and_keeps_what_was_learned(
             await running
     assert cluster.lease_holders == {}
     assert cluster.states["wattkeeper-model"] == b"learned"
+
+
+async def test_the_leader_lets_pods_out_of_the_power_gate_between_ticks(
+    cluster: MemoryCluster, clock: HandClock
+) -> None:
+    replica = Replica(cluster, clock)
+    replica.row = Row(gated=True, openings=1)
+    await replica.lead()
+    await replica.service.tick()
+    cluster.view.put(pod("a"), pod("b"))
+    await settle()
+    assert [name for name, _ in cluster.opened] == ["a"]
+
+
+async def test_a_deposed_leader_opens_no_gate(cluster: MemoryCluster, clock: HandClock) -> None:
+    replica = Replica(cluster, clock)
+    replica.row = Row(gated=True, openings=2)
+    await replica.lead()
+    await replica.service.tick()
+    await clock.forward(12.1)
+    cluster.view.put(pod("a"))
+    await replica.lead()
+    cluster.view.put(pod("b"))
+    await settle()
+    assert cluster.opened == [], "and in its next term it decides first"
+
+
+async def test_the_next_leader_lets_out_what_waits(cluster: MemoryCluster, clock: HandClock) -> None:
+    first, second = Replica(cluster, clock, "one"), Replica(cluster, clock, "two")
+    second.row = Row(gated=True, openings=1)
+    await first.lead()
+    await first.service.tick()
+    cluster.view.put(pod("a"))
+    cluster.lease_holders.clear()
+    await second.lead()
+    await second.service.tick()
+    await settle()
+    assert [name for name, _ in cluster.opened] == ["a"]
+
+
+async def test_readings_are_told_what_is_open_already(cluster: MemoryCluster, clock: HandClock) -> None:
+    replica = Replica(cluster, clock)
+    replica.row = Row(gated=True, openings=1)
+    await replica.lead()
+    await replica.service.tick()
+    cluster.failing = {("open", "a")}
+    cluster.view.put(pod("a"))
+    await settle()
+    await replica.service.tick()
+    assert list(replica.collector.opened) == ["a"], "nobody knows whether the patch went through"
