@@ -103,7 +103,7 @@ class DayLog:
 
     def _say_grant(self, world: World, service: ServiceRow, old: tuple[int, str]) -> None:
         style, reason = _REASONS.get(service.reason, ("", service.reason))
-        if service.granted < old[0] and service.reason != "DemandMet":
+        if service.granted != old[0] and service.reason != "DemandMet":
             text = f"{service.name}: {old[0]} -> {service.granted} replicas, {reason}, demand {service.demand}"
             self._add(world, style, text)
         elif service.reason != old[1]:
@@ -160,7 +160,7 @@ def screen(world: World, log: DayLog, *, width: int, height: int, ascii_only: bo
     budgets, services = _budgets(world, width, ascii_only=ascii_only), _services(world, width)
     parts: list[RenderableType] = [title, Rule(style="dim"), budgets, Rule(style="dim"), services, Rule(style="dim")]
     used = 4 + 2 + len(world.ledger.budgets) + 1 + len(SERVICES) + 1
-    parts.append(_log(log, lines=max(height - used - 3, 1), width=width))
+    parts.append(_log(log, lines=max(height - used - 3, 1), width=width, ascii_only=ascii_only))
     return Panel(Group(*parts), border_style="blue", height=height - 1)
 
 
@@ -233,11 +233,13 @@ def _services(world: World, width: int) -> Table:
     return table
 
 
-def _log(log: DayLog, *, lines: int, width: int) -> Text:
-    text = Text(no_wrap=True, overflow="ellipsis")
+def _log(log: DayLog, *, lines: int, width: int, ascii_only: bool) -> Text:
+    text = Text(no_wrap=True)
+    cut = "~" if ascii_only else "…"
     for clock, style, line in list(log.lines)[-lines:]:
+        room = width - 12
         text.append(f"{clock}  ", style="dim")
-        text.append(f"{line[: width - 12]}\n", style=style)
+        text.append(f"{line if len(line) <= room else line[: room - 1] + cut}\n", style=style)
     return text
 
 

@@ -7,17 +7,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from wattkeeper.cli import demo_view
 from wattkeeper.cli.demo import demo
 from wattkeeper.cli.demo_run import Outcome, run_guarded, run_unguarded
 from wattkeeper.cli.demo_table import outcome_json, outcome_table
-from wattkeeper.cli.demo_view import DayLog, screen
+from wattkeeper.cli.demo_view import DayLog, ServiceRow, screen
 from wattkeeper.simulation.ledger import Score
-from wattkeeper.simulation.story import plan_story
+from wattkeeper.simulation.story import Happening, plan_story
 from wattkeeper.simulation.world import World
 
 SECONDS = 900
@@ -114,6 +116,43 @@ async def test_the_live_view_fits_its_terminal(width: int, height: int) -> None:
         assert max(map(len, text.splitlines())) <= width
     assert "rack-a" in shown[0]
     assert "summaries" in shown[0]
+
+
+def _granted(replicas: int) -> ServiceRow:
+    return ServiceRow(
+        name="summaries",
+        model="",
+        demand=16,
+        granted=replicas,
+        ready=replicas,
+        loading=0,
+        draining=0,
+        waiting=0,
+        reason="BudgetBinds",
+    )
+
+
+async def test_the_log_tells_rises_and_cuts_while_a_budget_binds(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, log = World(plan_story(seconds=SECONDS, seed=1)), DayLog()
+    for replicas in (2, 6, 2):
+        monkeypatch.setattr(demo_view, "service_rows", Mock(return_value=[_granted(replicas)]))
+        log.look(world)
+
+    assert [text for _, _, text in log.lines] == [
+        "summaries: 2 -> 6 replicas, budget binds, demand 16",
+        "summaries: 6 -> 2 replicas, budget binds, demand 16",
+    ]
+
+
+@pytest.mark.parametrize(("ascii_only", "mark"), [(False, "…"), (True, "~")])
+async def test_a_line_that_is_too_long_for_the_view_shows_that_it_goes_on(ascii_only: bool, mark: str) -> None:
+    world, log = World(plan_story(seconds=SECONDS, seed=1)), DayLog()
+    log.tell(world, Happening(hour=12.0, what="limit", rack="rack-a", text="x" * 90))
+    console = Console(width=80, height=24)
+    with console.capture() as capture:
+        console.print(screen(world, log, width=80, height=24, ascii_only=ascii_only))
+
+    assert f"x{mark}" in capture.get()
 
 
 def test_json_on_stdout_is_nothing_but_json() -> None:
