@@ -44,6 +44,7 @@ class GrantLog:
         self._last: dict[ServiceKey, int] = {}
         self._spec: dict[ServiceKey, int] = {}
         self._spent_before: dict[ServiceKey, float] = {}
+        self._looked = -np.inf
 
     def take_over(self, published: Mapping[ServiceKey, Published], now: float) -> None:
         """Starts from what a previous leader published: an autoscaler may be acting on it right now.
@@ -81,9 +82,10 @@ class GrantLog:
             return Outstanding(highest=nothing - 1, rebound=nothing)
         times = self._times.values[:, 0]
         grants = self._aligned(keys)
-        self._spend(keys, grants, times, spec_replicas)
-        # The youngest entry from before the window was in force when the window began, so it counts.
-        in_force = np.searchsorted(times, now - self._window_seconds, side="right") - 1
+        # An autoscaler that has acted since the last look could act on what counted then, and on nothing older.
+        self._spend(keys, grants, times, spec_replicas, self._first_in_force(self._looked))
+        self._looked = now
+        in_force = self._first_in_force(now)
         spent = np.array([self._spent_before.get(key, -np.inf) for key in keys])
         live = (np.arange(len(times)) >= in_force)[:, np.newaxis] & (times[:, np.newaxis] >= spent)
         reachable = np.where(live & ~np.isnan(grants), grants, -1.0)
@@ -91,6 +93,10 @@ class GrantLog:
             highest=reachable.max(axis=0).astype(np.int64),
             rebound=_rebound(reachable, np.maximum(running, spec_replicas)),
         )
+
+    def _first_in_force(self, now: float) -> int:
+        """Returns the entry that was in force when the window began: the youngest from before it."""
+        return int(np.searchsorted(self._times.values[:, 0], now - self._window_seconds, side="right")) - 1
 
     def _aligned(self, keys: tuple[ServiceKey, ...]) -> Floats:
         """Returns float64[entries, S], NaN where a service had no grant."""
@@ -104,14 +110,19 @@ class GrantLog:
         aligned[:, known] = logged[:, columns[known]]
         return aligned
 
-    def _spend(self, keys: tuple[ServiceKey, ...], grants: Floats, times: Floats, spec_replicas: Ints) -> None:
+    def _spend(
+        self, keys: tuple[ServiceKey, ...], grants: Floats, times: Floats, spec_replicas: Ints, first: int
+    ) -> None:
+        """Notes whose spec has become what some grant said, from the entry `first` on."""
+        reachable = times >= times[max(first, 0)]
         for column, (key, spec) in enumerate(zip(keys, spec_replicas.tolist(), strict=True)):
             before = self._spec.get(key)
             if before is not None and before != spec:
                 earliest = self._spent_before.get(key, -np.inf)
-                acted = np.flatnonzero((grants[:, column] == spec) & (times >= earliest))
+                live = reachable & (times >= earliest)
+                acted = np.flatnonzero((grants[:, column] == spec) & live)
                 if not len(acted) and spec > before:
-                    acted = np.flatnonzero((grants[:, column] > spec) & (times >= earliest))
+                    acted = np.flatnonzero((grants[:, column] > spec) & live)
                 if len(acted):
                     self._spent_before[key] = float(times[acted[0]])
         self._spec = dict(zip(keys, spec_replicas.tolist(), strict=True))

@@ -49,6 +49,15 @@ def test_a_fall_that_is_no_grant_spends_nothing() -> None:
     assert reach(log, CHAT, spec=6, now=10)[0] == [12]
 
 
+def test_an_autoscaler_acts_on_no_grant_from_before_the_window() -> None:
+    log = GrantLog(window_seconds=60)
+    for now, grant in ((0.0, 5), (5.0, 4), (70.0, 4), (75.0, 5), (80.0, 4)):
+        log.record((CHAT,), np.array([grant]), now=now)
+        reach(log, CHAT, spec=4, running=4, now=now)
+    # It acted on the grant of 75, not on that of 0: the 4 before it will not come back.
+    assert reach(log, CHAT, spec=5, running=5, now=85)[1] == [0]
+
+
 def test_a_dip_that_is_taken_back_may_start_successors_while_the_old_ones_drain() -> None:
     log = GrantLog(window_seconds=60)
     for now, grant in ((0.0, 12), (5.0, 5), (10.0, 11)):
