@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wattkeeper.api.snapshot import History, Snapshot, committed_watts, planned_watts
+from wattkeeper.api.snapshot import (
+    History,
+    Snapshot,
+    committed_watts,
+    drawing_watts,
+    planned_watts,
+    running_grants,
+)
 
 
 def snapshot(
@@ -65,3 +72,31 @@ def test_committed_watts_count_what_drains_and_what_is_still_to_come() -> None:
 def test_fewer_committed_than_active_frees_nothing() -> None:
     picture = snapshot(active=[2, 0], committed=[1, 0])
     assert committed_watts(picture) == pytest.approx([50 + 200])
+
+
+@pytest.mark.parametrize(
+    ("replicas", "watts"),
+    [
+        (3, 50 + 300 + 150),  # Its fourth replica is a further one.
+        (2, 50 + 300),  # The surge is among those that run.
+        (1, 50 + 200),
+        (0, 50 + 100),
+    ],
+)
+def test_a_surge_draws_beside_the_grant(replicas: int, watts: float) -> None:
+    picture = snapshot(active=[3, 0], committed=[3, 0], gated=True, surge=1)
+    assert planned_watts(picture, np.array([replicas, 0])) == pytest.approx([watts])
+    assert running_grants(picture).tolist() == [2, 0]
+
+
+def test_what_is_committed_behind_a_gate_is_reserved_and_does_not_draw() -> None:
+    picture = snapshot(active=[2, 1], committed=[4, 2], draining=300.0, gated=True)
+    assert committed_watts(picture) == pytest.approx([50 + 200 + 10 + 300 + 2 * 150 + 20])
+    assert drawing_watts(picture) == pytest.approx([50 + 200 + 10 + 300 + 20])
+
+
+def test_a_surge_is_reserved_until_it_is_there() -> None:
+    waiting = snapshot(active=[2, 0], committed=[2, 0], gated=True, surge=1)
+    there = snapshot(active=[3, 0], committed=[2, 0], gated=True, surge=1)
+    assert committed_watts(waiting) == pytest.approx([50 + 200 + 150])
+    assert committed_watts(there) == pytest.approx([50 + 300])
