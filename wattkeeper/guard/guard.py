@@ -92,7 +92,8 @@ def _decide(
     """Rules 3 to 7."""
     landing, touching = lands(snapshot), touches(snapshot)
     stale = any_domain(touching[:, snapshot.frozen])
-    reserved, guarded = committed_watts(snapshot), drawing_watts(snapshot)
+    reserved = committed_watts(snapshot)
+    guarded = drawing_watts(snapshot) if snapshot.gated.any() else reserved
     if warm:
         standing = standing_grants(snapshot)
         kept = still_fitting(snapshot, standing, guarded, landing)
