@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import msgspec
 import yaml
@@ -320,7 +320,8 @@ def _structural(node: Schema, known: Mapping[str, Schema], *, defaults: bool) ->
     if "exclusiveMinimum" in made:  # JSON schema gives the bound itself, OpenAPI 3.0 a bound and a flag.
         made |= {"minimum": made["exclusiveMinimum"], "exclusiveMinimum": True}
     if defaults and node.get("default") not in (None, "", [], (), {}):
-        made["default"] = list(node["default"]) if isinstance(node["default"], tuple) else node["default"]
+        default: Any = node["default"]
+        made["default"] = [*cast("tuple[Any, ...]", default)] if isinstance(default, tuple) else default
     match made["type"]:
         case "object" if "properties" in node:
             made["properties"] = {
