@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from wattkeeper.api.power_capping_policy import ControlledResource
@@ -30,8 +31,9 @@ def amount(resource: ControlledResource, of: Quantities | None) -> int | None:
     return None if given is None else quantity(resource, given)
 
 
+@lru_cache(maxsize=4096)
 def quantity(resource: ControlledResource, given: Quantity) -> int | None:
-    """Returns a quantity as a whole number, rounded up; None where it is none."""
+    """Returns a quantity as a whole number, rounded up; None where it is none. Few different ones ever come."""
     try:
         value = parse_quantity(given if isinstance(given, str) else repr(given))
     except ValueError:

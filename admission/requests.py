@@ -76,12 +76,13 @@ def plan_requests(
     """Returns what happens to the requests of a pod. Planning again for the patched pod changes nothing."""
     if not policy.controlled_resources:
         return RequestPlan()
-    refusal = _left_alone(pod, policy)
+    guaranteed = pod.guaranteed()
+    refusal = _left_alone(pod, policy, guaranteed=guaranteed)
     if refusal:
         return RequestPlan(notes=(refusal,))
     slots = tuple(_slots(pod, service, policy, estimates))
     planned: dict[ControlledResource, _Planned] = {
-        resource: _plan(resource, pod, slots, policy, surroundings)
+        resource: _plan(resource, pod, slots, policy, surroundings, guaranteed=guaranteed)
         for resource in dict.fromkeys(policy.controlled_resources)
     }
     moves: list[dict[ControlledResource, Move]] = [
@@ -97,12 +98,12 @@ def plan_requests(
     )
 
 
-def _left_alone(pod: AdmittedPod, policy: Requests) -> str:
+def _left_alone(pod: AdmittedPod, policy: Requests, *, guaranteed: bool) -> str:
     """Returns why no request of a pod may change, "" where some may."""
     whole = pod.spec.resources
     if whole is not None and (whole.requests or whole.limits):
         return "requests left alone: the pod sets them for all of its containers together"
-    if policy.limits == "Keep" and pod.guaranteed():
+    if policy.limits == "Keep" and guaranteed:
         return "requests left alone: the pod's QoS class is Guaranteed and the policy keeps limits"
     return ""
 
@@ -127,8 +128,9 @@ def _plan(
     slots: Sequence[_Slot],
     policy: Requests,
     surroundings: Surroundings,
+    *,
+    guaranteed: bool,
 ) -> _Planned:
-    guaranteed = pod.guaranteed()
     moves: list[Move] = []
     kept: list[str] = []
     for slot in slots:

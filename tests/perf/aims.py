@@ -33,6 +33,7 @@ AIMS: Final = (
     Aim(bench="informer", figure="informer, 10,000 pods...: memory after 20,000 events"),
     Aim(bench="informer", figure="informer, watch events"),
     Aim(bench="get_metrics", figure="GetMetrics, ...: p99"),
+    Aim(bench="admission", figure="pod review over TLS, ...: p99"),
 )
 
 

@@ -118,6 +118,7 @@ def fleet(
             meter_watts=np.full(len(names), np.nan),
             meter_age_seconds=np.full(len(names), np.inf),
         ),
+        demand_interval_seconds=5.0,
         synced=True,
     )
 

@@ -93,7 +93,8 @@ class Measurements:
         pod_tokens_per_second: by PodKey; generated tokens.
         service_demand: by ServiceKey; the value of the policy's own query, not yet divided by its target.
         meter_watts: by budget name; the value of the budget's meterQuery.
-        interval_seconds: how often the sources are sampled (the slowest one).
+        interval_seconds: how often the sources of nodes' and pods' watts are sampled (the slowest one).
+        demand_interval_seconds: how often model servers are sampled.
         problems: sentences for people: what could not be read, and why.
     """
 
@@ -110,6 +111,7 @@ class Measurements:
     service_demand: Column[ServiceKey]
     meter_watts: Column[str]
     interval_seconds: float
+    demand_interval_seconds: float
     problems: tuple[str, ...] = ()
 
 
@@ -277,6 +279,7 @@ class Readings:
     """Everything that one tick sees.
 
     Attributes:
+        demand_interval_seconds: how often what demand is measured by is sampled.
         published: what recommendations now say, by service.
         synced: every cache of the cluster is complete and alive. Until then nothing acts.
     """
@@ -285,5 +288,6 @@ class Readings:
     pods: PodRows
     services: ServiceRows
     budgets: BudgetRows
+    demand_interval_seconds: float
     synced: bool
     published: Mapping[ServiceKey, Published] = field(default_factory=dict[ServiceKey, Published])

@@ -52,7 +52,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         gpu_source: "dcgm-exporter", "Kepler", "dcgm-exporter and Kepler" (different nodes) or "none".
         demand_sources: model servers seen; only vLLM's demand is read without a query.
         meter: "Redfish or IPMI" or "none".
-        interval_seconds: how often the slowest source yields something new.
+        interval_seconds: how often the slowest source of watts yields something new.
         intervals_seconds: seconds between samples, by source.
         window_seconds: what watts are averaged over.
         covered: by quantity.

@@ -128,7 +128,10 @@ class NodeModel:
             rung_of_age(now - oldest, interval),
             oldest > previous + cleaning.SAME_SAMPLE_SECONDS,
         )
-        is_fresh = np.isfinite(raw) & (age <= FROZEN_INTERVALS * interval[:, None])
+        # A meter of the whole machine has a pace of its own, and only trims the model.
+        oldest_age = (FROZEN_INTERVALS * interval)[:, None] * np.ones(3)
+        oldest_age[:, _PLATFORM] = np.maximum(oldest_age[:, _PLATFORM], self._settings.meter_stale_seconds)
+        is_fresh = np.isfinite(raw) & (age <= oldest_age)
         fresh = np.where(is_fresh, raw, np.nan)
         known = memory["limit"][slots]
         shown = cleaning.drawn(nodes.gpu_limit_watts) / np.where(gpus > 0.0, gpus, np.nan)

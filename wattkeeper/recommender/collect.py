@@ -102,6 +102,7 @@ class ReadingsCollector:
             pods=pods,
             services=_service_rows(services, gates, load),
             budgets=self._budget_rows(measurements, now),
+            demand_interval_seconds=measurements.demand_interval_seconds,
             synced=self._view.synced(),
             published=self._published(),
         )

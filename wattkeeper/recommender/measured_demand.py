@@ -46,7 +46,7 @@ def measure_demand(
     Marks in `table`, which has the rows of `pods`, who reports.
     """
     count = len(services.keys)
-    fresh_seconds = max(FRESH_INTERVALS * measurements.interval_seconds, MIN_FRESH_SECONDS)
+    fresh_seconds = max(FRESH_INTERVALS * measurements.demand_interval_seconds, MIN_FRESH_SECONDS)
     running = (pods.service >= 0) & (pods.phase == PodPhase.RUNNING)
     requests = _sum_by_service(
         _sampled(measurements.pod_requests, table.row_of, now),

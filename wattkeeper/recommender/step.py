@@ -177,8 +177,7 @@ class Recommender:
         return picture, known | unmeasured_cap
 
     def _fresh_demand(self, readings: Readings) -> Floats:
-        interval = float(np.nanmedian(readings.nodes.interval_seconds)) if len(readings.nodes.names) else 0.0
-        limit = max(self._settings.demand_stale_intervals * interval, MIN_STALE_SECONDS)
+        limit = max(self._settings.demand_stale_intervals * readings.demand_interval_seconds, MIN_STALE_SECONDS)
         return np.where(readings.services.demand_age_seconds <= limit, readings.services.demand, np.nan)
 
     def _assumed_demand(self, services: ServiceRows, stabilised: Floats) -> Floats:

@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster.controlplane import rooted
 from tests.cluster.controlplane.debian import fetch_file
 from tests.cluster.controlplane.errors import BuildError, MissingToolError
 from tests.cluster.controlplane.suites import CONTROL_PLANE, KSERVE, LEADER_WORKER_SETS, Folder, Program, Suite
@@ -84,9 +85,13 @@ def find_prometheus() -> Path:
     return _find_debian("prometheus", program="prometheus")
 
 
-def find_alertmanager() -> Path:
-    """Returns Alertmanager as `find_prometheus` returns Prometheus, and raises what that raises."""
-    return _find_debian("prometheus-alertmanager", program="prometheus-alertmanager")
+def find_alertmanager() -> tuple[str, ...]:
+    """Returns how to run Alertmanager, found as Prometheus is; raises what `find_prometheus` raises."""
+    package = "prometheus-alertmanager"
+    binary = _find_debian(package, program=package)
+    tree = cache_root() / "debian" / package
+    # It looks for its templates where the package would have installed them.
+    return rooted.arguments(tree, binary) if binary.is_relative_to(tree) else (str(binary),)
 
 
 def _find_debian(package: str, *, program: str) -> Path:
@@ -189,7 +194,7 @@ def main() -> int:
         for suite in (CONTROL_PLANE, KSERVE, LEADER_WORKER_SETS):
             built = build(suite, go=go)
             paths |= built.programs | built.folders
-        paths |= {"prometheus": find_prometheus(), "alertmanager": find_alertmanager()}
+        paths |= {"prometheus": find_prometheus(), "alertmanager": Path(find_alertmanager()[-1])}
     except (BuildError, MissingToolError) as error:
         print(error, file=sys.stderr)
         return 1

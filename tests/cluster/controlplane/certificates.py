@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import ipaddress
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,6 +102,21 @@ class Authority:
         pair.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
         _write_key(pair.key, key)
         return pair
+
+    def issue_folder(self, name: str, folder: Path, *, dns_names: tuple[str, ...] = ()) -> KeyPair:
+        """Signs a certificate as `issue` does, into a folder, named as in a TLS Secret: ca.crt, tls.crt, tls.key."""
+        folder.mkdir(parents=True, exist_ok=True)
+        pair = self.issue(name, dns_names=dns_names)
+        named = KeyPair(certificate=folder / "tls.crt", key=folder / "tls.key")
+        named.key.touch(mode=0o600)
+        files = ((self.certificate, folder / "ca.crt"), (pair.certificate, named.certificate), (pair.key, named.key))
+        for source, target in files:
+            target.write_bytes(source.read_bytes())
+        return named
+
+    def trust(self) -> ssl.SSLContext:
+        """Returns a context for clients that trust this authority alone."""
+        return ssl.create_default_context(cafile=str(self.certificate))
 
 
 def write_signing_key(folder: Path) -> KeyPair:

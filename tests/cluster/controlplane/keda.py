@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.controlplane.api import Api, Object, holds
-from tests.cluster.controlplane.certificates import Authority, KeyPair
+from tests.cluster.controlplane import aggregation
+from tests.cluster.controlplane.api import Api, Object
 from tests.cluster.controlplane.processes import Command
 
 NAMESPACE = "keda"
@@ -25,23 +25,12 @@ class Ports:
     adapter_metrics: int
 
 
-def write_certificates(folder: Path, authority: Authority) -> KeyPair:
-    """Writes ca.crt, tls.crt and tls.key, with which the operator serves and the adapter identifies itself."""
-    folder.mkdir(exist_ok=True)
-    pair = authority.issue("keda")
-    for source, name in ((authority.certificate, "ca.crt"), (pair.certificate, "tls.crt"), (pair.key, "tls.key")):
-        target = folder / name
-        target.touch(mode=0o600)
-        target.write_bytes(source.read_bytes())
-    return KeyPair(certificate=folder / "tls.crt", key=folder / "tls.key")
-
-
 def _environment() -> dict[str, str]:
     return {"KEDA_CLUSTER_OBJECT_NAMESPACE": NAMESPACE, "POD_NAMESPACE": NAMESPACE, "WATCH_NAMESPACE": ""}
 
 
 def operator(programs: Mapping[str, Path], certificates: Path, ports: Ports, kubeconfig: Path) -> Command:
-    """Returns the operator's command."""
+    """Returns the operator's command; it serves with the certificates, and the adapter identifies itself with them."""
     return Command(
         name="keda-operator",
         arguments=(
@@ -87,36 +76,16 @@ def adapter(programs: Mapping[str, Path], certificates: Path, ports: Ports, kube
 
 
 def objects(ports: Ports) -> list[Object]:
-    """Returns the namespace, and the Service and APIService through which the API server reaches the adapter.
-
-    A Service of type ExternalName is the way to a loopback address: endpoints on 127.0.0.1 are refused.
-    """
-    meta = {"name": "keda-adapter", "namespace": NAMESPACE}
+    """Returns the namespace, and what makes the adapter an API; its certificate names no Service."""
+    group, version = "external.metrics.k8s.io", "v1beta1"
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": meta,
-            "spec": {"type": "ExternalName", "externalName": "localhost", "ports": [{"port": ports.adapter}]},
-        },
-        {
-            "apiVersion": "apiregistration.k8s.io/v1",
-            "kind": "APIService",
-            "metadata": {"name": EXTERNAL_METRICS},
-            "spec": {
-                "group": "external.metrics.k8s.io",
-                "version": "v1beta1",
-                "groupPriorityMinimum": 100,
-                "versionPriority": 100,
-                "insecureSkipTLSVerify": True,
-                "service": {**meta, "port": ports.adapter},
-            },
-        },
+        *aggregation.objects(
+            group=group, version=version, service="keda-adapter", namespace=NAMESPACE, port=ports.adapter, bundle=None
+        ),
     ]
 
 
 async def ready(api: Api) -> bool:
     """Returns whether the API server reaches the adapter."""
-    found = await api.find("apiregistration.k8s.io/v1", "APIService", EXTERNAL_METRICS)
-    return found is not None and holds(found, "Available")
+    return await aggregation.available(api, EXTERNAL_METRICS)

@@ -29,14 +29,27 @@ def _unshare(flags: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def _enter_as_user() -> None:
+def _unshare_as_user(flags: int) -> None:
     uid, gid = os.getuid(), os.getgid()
-    _unshare(CLONE_NEWUSER | CLONE_NEWNET)
+    _unshare(CLONE_NEWUSER | flags)
     # The same ids inside as outside; the kernel takes a group map only once setgroups is given up.
     own = Path("/proc/self")
     (own / "setgroups").write_text("deny")
     (own / "uid_map").write_text(f"{uid} {uid} 1")
     (own / "gid_map").write_text(f"{gid} {gid} 1")
+
+
+def unshare(flags: int) -> None:
+    """Moves this process into new namespaces, and a user namespace too where it may not make them otherwise.
+
+    Raises:
+        OSError: the kernel allows neither here.
+    """
+    try:
+        # As root there is no need of a user namespace, which would hide other users' files.
+        _unshare(flags)
+    except PermissionError:
+        _unshare_as_user(flags)
 
 
 def enter() -> None:
@@ -45,11 +58,7 @@ def enter() -> None:
     Raises:
         OSError: the kernel allows neither network nor user namespaces here.
     """
-    try:
-        # As root there is no need of a user namespace, which would hide other users' files.
-        _unshare(CLONE_NEWNET)
-    except PermissionError:
-        _enter_as_user()
+    unshare(CLONE_NEWNET)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         fcntl.ioctl(one, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
 

@@ -191,7 +191,7 @@ class Plane:
             for one in keda.objects(self._keda_ports):
                 await api.apply(one)
             certificates = self.folder / "keda"
-            keda.write_certificates(certificates, self.authority)
+            self.authority.issue_folder("keda", certificates)
             self.run(keda.operator(programs, certificates, self._keda_ports, self.kubeconfig))
             self.run(keda.adapter(programs, certificates, self._keda_ports, self.kubeconfig))
             await self._wait(lambda: keda.ready(api), "KEDA's adapter serves external metrics")

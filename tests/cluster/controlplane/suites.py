@@ -80,6 +80,7 @@ KSERVE = Suite(
             go_module="sigs.k8s.io/gateway-api-inference-extension",
             path="config/crd/bases",
         ),
+        Folder(name="kserve-lws-crds", module="kserve", go_module=LEADER_WORKER_SET_MODULE, path="config/crd/bases"),
     ),
 )
 

@@ -148,6 +148,57 @@ async def test_sources_that_take_too_long_to_look_at_hold_no_reading_up(known: b
     assert found.interval_seconds == (5.0 if known else 30.0)
 
 
+SLOW = {"vllm:num_requests_running": "vLLM", "ipmi_dcmi_power_consumption_watts": "meters"}
+
+
+@pytest.mark.parametrize("slow", SLOW)
+async def test_a_slow_source_of_something_else_lets_no_old_watts_pass_for_fresh(slow: str):
+    def answer(promql: str) -> fake.Rows:
+        if promql.startswith("count by (__name__)"):
+            return [*kepler(promql), fake.row({"__name__": slow}, "1", NOW)]
+        if slow in promql:
+            points = [(NOW - 60.0 * at, 7.0) for at in reversed(range(4))]
+            return [fake.rows_over_time({"__name__": slow, "instance": "n1:1"}, points)]
+        return kepler(promql)
+
+    async with fake.serving(answer) as url, reading(url) as reader:
+        found = await reader.read(ReadRequest(), NOW)
+    assert reader.detected.intervals[SLOW[slow]] == 60.0
+    assert found.interval_seconds == 5.0
+    assert found.demand_interval_seconds == (60.0 if SLOW[slow] == "vLLM" else 30.0)
+
+
+async def test_watts_that_vanish_keep_their_interval_while_a_slow_source_goes_on():
+    gone = False
+
+    def answer(promql: str) -> fake.Rows:
+        vllm = "vllm:num_requests_running"
+        if promql.startswith("count by (__name__)"):
+            return [*([] if gone else kepler(promql)), fake.row({"__name__": vllm}, "1", NOW)]
+        if vllm in promql:
+            points = [(NOW - 60.0 * at, 7.0) for at in reversed(range(4))]
+            return [fake.rows_over_time({"__name__": vllm, "instance": "n1:1"}, points)]
+        return [] if gone else kepler(promql)
+
+    async with fake.serving(answer) as url, reading(url) as reader:
+        await reader.read(ReadRequest(), NOW)
+        gone = True
+        found = [await reader.read(ReadRequest(), NOW + later) for later in (5.0, 10.0, 15.0)]
+    assert {one.interval_seconds for one in found} == {5.0}
+
+
+async def test_sources_that_come_back_are_found_within_seconds():
+    gone = False
+    async with fake.serving(lambda promql: [] if gone else kepler(promql)) as url, reading(url) as reader:
+        await reader.read(ReadRequest(), NOW)
+        gone = True
+        for later in (5.0, 10.0):
+            await reader.read(ReadRequest(), NOW + later)
+        gone = False
+        found = [await reader.read(ReadRequest(), NOW + later) for later in (15.0, 20.0)]
+    assert found[-1].node_cpu_watts.keys == ("n1",)
+
+
 async def test_gpu_watts_of_pods_are_averaged_over_the_window_of_their_exporter():
     def answer(promql: str) -> fake.Rows:
         if promql.startswith("count by (__name__)"):

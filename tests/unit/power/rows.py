@@ -132,5 +132,6 @@ def readings(
         pods=pod_rows() if pods is None else pods,
         services=service_rows() if services is None else services,
         budgets=budget_rows() if budgets is None else budgets,
+        demand_interval_seconds=15.0,
         synced=True,
     )

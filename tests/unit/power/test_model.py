@@ -387,6 +387,21 @@ def test_a_wall_meter_sums_platforms() -> None:
     assert charges.meter_watts.tolist() == [4_000.0]
 
 
+@pytest.mark.parametrize(("age", "watts"), [(100.0, 2_000.0), (130.0, np.nan)])
+def test_a_meter_of_machines_that_is_slower_than_their_exporters_is_believed_for_a_while(
+    age: float, watts: float
+) -> None:
+    nodes = node_rows(
+        1,
+        interval_seconds=floats(5.0, 1),
+        platform_watts=floats(2_000.0, 1),
+        platform_age_seconds=floats(age, 1),
+    )
+    charges = Loop().show(readings(nodes, budgets=budget_rows(meter=ints(0, 1))), 5)
+    assert charges.node_rung.tolist() == [Rung.FRESH]
+    np.testing.assert_equal(charges.meter_watts, [watts])
+
+
 # Checkpoints
 
 

@@ -265,4 +265,5 @@ def measured(
         service_demand=column(queried or {}, at),
         meter_watts=column({}, at),
         interval_seconds=interval_seconds,
+        demand_interval_seconds=interval_seconds,
     )

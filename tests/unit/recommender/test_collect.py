@@ -102,6 +102,15 @@ def test_demand_is_requests_over_what_one_replica_should_carry() -> None:
     assert (services.demand.tolist(), services.demand_age_seconds.tolist()) == ([4.5], [1.0])
 
 
+def test_demand_is_as_old_as_its_own_source_lets_it_be() -> None:
+    requests = {PodKey("llm", "chat-abc-1"): 30.0, PodKey("llm", "chat-abc-2"): 15.0}
+    slow = replace(measured(NOW - 50, requests=requests, interval_seconds=5.0), demand_interval_seconds=60.0)
+    readings = ReadingsCollector(cluster()).collect(slow, NOW)
+    assert readings.services.demand.tolist() == [4.5]
+    assert readings.demand_interval_seconds == 60.0
+    assert readings.nodes.interval_seconds.tolist() == [5.0] * len(readings.nodes.names)
+
+
 def test_demand_that_nobody_reports_is_unknown() -> None:
     services = ReadingsCollector(cluster()).collect(measured(NOW), NOW).services
     assert np.isnan(services.demand[0])

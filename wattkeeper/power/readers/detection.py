@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 
 from wattkeeper.power.readers import dcgm, rates
 from wattkeeper.power.readers.errors import ReadError
@@ -16,6 +17,8 @@ from wattkeeper.power.readers.sources import (
     KEPLER_NODES,
     KEPLER_PODS,
     LEGACY_KEPLER,
+    OF_DEMAND,
+    OF_WATTS,
     VLLM,
     Source,
     all_metrics,
@@ -36,12 +39,14 @@ class Detected:
 
     Attributes:
         present: metrics that have series now (within Prometheus' look-back of five minutes).
+        here: sources that have such series.
         intervals: seconds between samples, by source.
         collect_seconds: how often dcgm-exporter itself measures; NaN unknown.
         at: Unix seconds.
     """
 
     present: frozenset[str] = frozenset()
+    here: frozenset[str] = frozenset()
     intervals: Mapping[str, float] = field(default_factory=dict[str, float])
     collect_seconds: float = math.nan
     at: float = -math.inf
@@ -49,15 +54,22 @@ class Detected:
     @property
     def complete(self) -> bool:
         """Whether nodes, pods and demand were found, each with its interval."""
-        kepler_found = {KEPLER_NODES, KEPLER_PODS} <= self.intervals.keys() or LEGACY_KEPLER in self.intervals
-        return kepler_found and VLLM in self.intervals
+        found = self.here & self.intervals.keys()
+        return ({KEPLER_NODES, KEPLER_PODS} <= found or LEGACY_KEPLER in found) and VLLM in found
 
     def interval_seconds(self, settings: ReaderSettings) -> float:
-        """Returns how often the slowest source yields something new."""
+        """Returns how often the slowest source of watts yields something new."""
+        return self._slowest(OF_WATTS, settings, self.collect_seconds)
+
+    def demand_interval_seconds(self, settings: ReaderSettings) -> float:
+        """Returns how often model servers are sampled."""
+        return self._slowest(OF_DEMAND, settings, math.nan)
+
+    def _slowest(self, names: AbstractSet[str], settings: ReaderSettings, own: float) -> float:
         if settings.interval_seconds is not None:
             return settings.interval_seconds
-        known = [one for one in (*self.intervals.values(), self.collect_seconds) if math.isfinite(one)]
-        return max(known, default=USUAL_INTERVAL_SECONDS)
+        intervals = (*(self.intervals[name] for name in names & self.intervals.keys()), own)
+        return max((one for one in intervals if math.isfinite(one)), default=USUAL_INTERVAL_SECONDS)
 
     def window_seconds(self, source: Source, settings: ReaderSettings) -> float:
         """Returns what a source is averaged over."""
@@ -77,7 +89,7 @@ async def detect(ask: Ask, settings: ReaderSettings, now: float, before: Detecte
         settings: zones.
         now: Unix seconds.
         before: what there was. Its intervals stay where none can be measured: were the usual one taken once every
-            source has vanished, readings would count as fresh for longer.
+            source of watts (or of demand) has vanished, old readings would count as fresh for longer.
 
     Raises:
         ReadError: Prometheus does not say which metrics it has.
@@ -102,9 +114,12 @@ async def detect(ask: Ask, settings: ReaderSettings, now: float, before: Detecte
             steps = rates.step_seconds(points)
             measured = steps if steps > rates.STEPPING * spacing else math.nan
             collect_seconds = measured if math.isfinite(spacing) else before.collect_seconds
-    if not intervals:
-        return replace(before, present=present, at=now)
-    return Detected(present=present, intervals=intervals, collect_seconds=collect_seconds, at=now)
+    for names in (OF_WATTS, OF_DEMAND):
+        if names.isdisjoint(intervals):
+            intervals |= {name: before.intervals[name] for name in names & before.intervals.keys()}
+            collect_seconds = before.collect_seconds if names is OF_WATTS else collect_seconds
+    here = frozenset(source.name for source, _ in found)
+    return Detected(present=present, here=here, intervals=intervals, collect_seconds=collect_seconds, at=now)
 
 
 async def _one_history(ask: Ask, metric: str, matchers: str) -> list[Point]:

@@ -55,6 +55,7 @@ def interpret(
     memory: IdleWatts,
     *,
     interval_seconds: float,
+    demand_interval_seconds: float,
     demand: Mapping[ServiceKey, Reading],
     meters: Mapping[str, Reading],
     problems: Sequence[str],
@@ -65,7 +66,8 @@ def interpret(
         found: raw series by metric.
         settings: zones and limits.
         memory: of GPUs' idle watts; learns from this round.
-        interval_seconds: of the slowest source.
+        interval_seconds: of the slowest source of watts.
+        demand_interval_seconds: of model servers.
         demand: values of policies' queries.
         meters: values of budgets' queries.
         problems: sentences about what could not be fetched.
@@ -83,7 +85,7 @@ def interpret(
         memory=memory,
         gone_seconds=gone_seconds,
     )
-    serving = read_vllm(found, gone_seconds)
+    serving = read_vllm(found, _GONE_INTERVALS * demand_interval_seconds)
     platform = {**legacy.node_platform, **read_meters(found, known, gone_seconds)}
     use_dcgm = dcgm.pods_named or not kepler.pod_gpu
     dcgm_nodes = frozenset(dcgm.node_gpu) if use_dcgm else frozenset[str]()
@@ -112,6 +114,7 @@ def interpret(
         service_demand=column(demand),
         meter_watts=column(meters),
         interval_seconds=interval_seconds,
+        demand_interval_seconds=demand_interval_seconds,
         problems=tuple(said),
     )
     return Interpreted(

@@ -86,6 +86,7 @@ class PrometheusReader:
             self._settings,
             self._idle_watts,
             interval_seconds=self.detected.interval_seconds(self._settings),
+            demand_interval_seconds=self.detected.demand_interval_seconds(self._settings),
             demand=taken.demand,
             meters=taken.meters,
             problems=taken.problems(),

@@ -86,6 +86,7 @@ class ScrapeReader:
             self._settings,
             self._idle_watts,
             interval_seconds=max(scraped, collected),
+            demand_interval_seconds=scraped,
             demand={},
             meters={},
             problems=said,

@@ -40,6 +40,10 @@ class Source:
 KEPLER_NODES, KEPLER_PODS, KEPLER_GPUS = "Kepler (nodes)", "Kepler (pods)", "Kepler (GPUs)"
 LEGACY_KEPLER, DCGM, VLLM, METERS = "legacy Kepler", "dcgm-exporter", "vLLM", "meters"
 
+# What says how old watts are, and demand: a slow source of the one must not let the other pass for fresh.
+OF_WATTS = frozenset({KEPLER_NODES, KEPLER_PODS, KEPLER_GPUS, LEGACY_KEPLER, DCGM})
+OF_DEMAND = frozenset({VLLM})
+
 
 def sources(settings: ReaderSettings) -> tuple[Source, ...]:
     """Returns every source, for the zones that are set."""

@@ -70,7 +70,7 @@ def pod_cpu(
 def run(
     *parts: Series | Sequence[Series], settings: ReaderSettings | None = None, interval: float = INTERVAL
 ) -> Interpreted:
-    """Interprets series as one round, `interval` being that of the slowest source."""
+    """Interprets series as one round, `interval` being that of the slowest source of watts."""
     found: dict[str, list[Series]] = {}
     for part in parts:
         for one in [part] if isinstance(part, Series) else part:
@@ -80,6 +80,7 @@ def run(
         settings or ReaderSettings(),
         IdleWatts(),
         interval_seconds=interval,
+        demand_interval_seconds=INTERVAL,
         demand={},
         meters={},
         problems=(),

@@ -1,0 +1,79 @@
+"""What can be set about the admission plugin: environment variables WATTKEEPER_*, and the command's main options."""
+
+from __future__ import annotations
+
+import math
+import socket
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from admission.tls import CertificateFiles
+
+
+class AdmissionSettings(BaseSettings):
+    """Settings of `wattkeeper admission`. Each is an environment variable: its name in capitals, after WATTKEEPER_."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WATTKEEPER_", env_ignore_empty=True, use_attribute_docstrings=True, frozen=True, extra="forbid"
+    )
+
+    identity: str = Field(default_factory=socket.gethostname, min_length=1)
+    """Who this replica is, in Events; no two replicas may share it. The host's name (in a pod, the pod's) by
+    default."""
+
+    kubeconfig: Path | None = None
+    """A kubeconfig file. Without it the pod's service account is used, and outside of a pod KUBECONFIG or
+    ~/.kube/config."""
+
+    context: str | None = None
+    """A context of the kubeconfig; its current one by default."""
+
+    listen_address: str = "127.0.0.1:9443"
+    """host:port of the listener that the API server asks. Loopback by default, for trying by hand; the chart listens
+    on every address, with TLS."""
+
+    metrics_address: str = "127.0.0.1:8080"
+    """host:port of /metrics, /healthz and /readyz, plain HTTP."""
+
+    tls_certificate: Path | None = None
+    """Our certificate chain, PEM, for the name that the webhook configuration gives. Looked at again with each
+    handshake, so that a renewed one is taken up without a restart. Needed beyond loopback."""
+
+    tls_key: Path | None = None
+    """The key of tls_certificate, PEM."""
+
+    max_body_bytes: int = Field(default=3 * 2**20, ge=64 * 2**10)
+    """The longest review that is read, in bytes: the API server itself takes no larger object. Longer ones get 413,
+    and the webhook's failurePolicy decides."""
+
+    deadline_seconds: float = Field(default=3.0, gt=0.0)
+    """How long a review may take to arrive, in seconds. Less than the webhook configuration's timeoutSeconds, so that
+    what is slow is seen here."""
+
+    goodbye_seconds: float = Field(default=3.0, ge=0.0)
+    """How long a stopping replica goes on answering once /readyz says no, in seconds: endpoints need a moment to
+    go."""
+
+    drain_seconds: float = Field(default=5.0, ge=0.0)
+    """How long answers under way may take to finish after that, in seconds."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is logged, on standard error."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together: set both or neither")
+        if not all(math.isfinite(one) for one in (self.deadline_seconds, self.goodbye_seconds, self.drain_seconds)):
+            raise ValueError("durations must be finite")
+        return self
+
+    @property
+    def certificates(self) -> CertificateFiles | None:
+        """TLS files, None for plaintext."""
+        if self.tls_certificate is None or self.tls_key is None:
+            return None
+        return CertificateFiles(certificate=self.tls_certificate, key=self.tls_key)
