@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from admission.amounts import amount, quantity, ratio, text, whole
@@ -10,7 +10,7 @@ from admission.estimate import Estimate
 from admission.sums import Move
 from admission.view import Surroundings
 from wattkeeper.api.power_capping_policy import ContainerRequests, ControlledResource, ResourceBound
-from wattkeeper.cluster.objects import HorizontalPodAutoscaler, LimitRangeItem
+from wattkeeper.cluster.objects import HorizontalPodAutoscaler
 
 _NO_CEILING: Final = 2**53
 
@@ -20,8 +20,37 @@ class _Bound(NamedTuple):
     why: str
 
 
+class ContainerRange(NamedTuple):
+    """What one LimitRange entry says about one resource of every container: 0 or None where it says nothing."""
+
+    why: str
+    least: int
+    most: int | None
+    ratio: float
+
+
+def container_ranges(resource: ControlledResource, surroundings: Surroundings) -> tuple[ContainerRange, ...]:
+    """Returns what a namespace's LimitRanges say about each container."""
+    return tuple(
+        ContainerRange(
+            f"LimitRange {limit_range.metadata.name}",
+            amount(resource, item.min) or 0,
+            amount(resource, item.max),
+            ratio(resource, item.max_limit_request_ratio),
+        )
+        for limit_range in surroundings.limit_ranges
+        for item in limit_range.spec.limits
+        if item.type == "Container"
+    )
+
+
 def aim(
-    resource: ControlledResource, move: Move, estimate: Estimate, rule: ContainerRequests, surroundings: Surroundings
+    resource: ControlledResource,
+    move: Move,
+    estimate: Estimate,
+    rule: ContainerRequests,
+    autoscalers: Sequence[HorizontalPodAutoscaler],
+    ranges: Sequence[ContainerRange],
 ) -> str:
     """Sets where a request shall go.
 
@@ -32,11 +61,11 @@ def aim(
     target = whole(resource, usage.target)
     if not target:
         return "no usage known yet"
-    for autoscaler in surroundings.autoscalers:
+    for autoscaler in autoscalers:
         if scales_on(autoscaler, resource, move.container.name):
             return f"HorizontalPodAutoscaler {autoscaler.metadata.name} scales on it"
-    least = max(_floors(resource, move, estimate, rule.min_allowed, surroundings))
-    most = min(_ceilings(resource, move, rule.max_allowed, surroundings))
+    least = max(_floors(resource, move, estimate, rule.min_allowed, ranges))
+    most = min(_ceilings(resource, move, rule.max_allowed, ranges))
     if least.value > most.value:
         return f"{least.why} wants {text(resource, least.value)}, {most.why} allows {text(resource, most.value)}"
     wanted = -(-max(target, least.value) // move.step) * move.step
@@ -64,7 +93,11 @@ def scales_on(autoscaler: HorizontalPodAutoscaler, resource: ControlledResource,
 
 
 def _floors(
-    resource: ControlledResource, move: Move, estimate: Estimate, allowed: ResourceBound, surroundings: Surroundings
+    resource: ControlledResource,
+    move: Move,
+    estimate: Estimate,
+    allowed: ResourceBound,
+    ranges: Sequence[ContainerRange],
 ) -> Iterator[_Bound]:
     yield _Bound(1, "")
     own = _allowed(resource, allowed)
@@ -72,15 +105,14 @@ def _floors(
         yield _Bound(own, "minAllowed")
     if resource == "memory":
         yield _Bound(whole(resource, estimate.load_peak_bytes) or 0, "loading")
-    for why, item in _items(surroundings):
-        yield _Bound(amount(resource, item.min) or 0, why)
-        most_ratio = ratio(resource, item.max_limit_request_ratio)
-        if most_ratio and move.limit is not None and not move.scales:
-            yield _Bound(-int(-move.limit // most_ratio), why)
+    for one in ranges:
+        yield _Bound(one.least, one.why)
+        if one.ratio and move.limit is not None and not move.scales:
+            yield _Bound(-int(-move.limit // one.ratio), one.why)
 
 
 def _ceilings(
-    resource: ControlledResource, move: Move, allowed: ResourceBound, surroundings: Surroundings
+    resource: ControlledResource, move: Move, allowed: ResourceBound, ranges: Sequence[ContainerRange]
 ) -> Iterator[_Bound]:
     yield _Bound(_NO_CEILING, "")
     own = _allowed(resource, allowed)
@@ -88,20 +120,12 @@ def _ceilings(
         yield _Bound(own, "maxAllowed")
     if move.limit is not None and not move.scales:
         yield _Bound(move.limit, "its limit")
-    for why, item in _items(surroundings):
-        most = amount(resource, item.max)
-        if most is not None:
+    for one in ranges:
+        if one.most is not None:
             follows = move.scales and move.limit
-            yield _Bound(most * move.old // follows if follows else most, why)
+            yield _Bound(one.most * move.old // follows if follows else one.most, one.why)
 
 
 def _allowed(resource: ControlledResource, bound: ResourceBound) -> int | None:
     given = bound.cpu if resource == "cpu" else bound.memory
     return None if given is None else quantity(resource, given)
-
-
-def _items(surroundings: Surroundings) -> Iterator[tuple[str, LimitRangeItem]]:
-    for limit_range in surroundings.limit_ranges:
-        for item in limit_range.spec.limits:
-            if item.type == "Container":
-                yield f"LimitRange {limit_range.metadata.name}", item

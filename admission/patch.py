@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -16,6 +17,7 @@ class Operation(msgspec.Struct, frozen=True):
     value: Any
 
 
+@lru_cache(maxsize=4096)
 def pointer(*parts: str | int) -> str:
     """Returns a JSON pointer (RFC 6901).
 

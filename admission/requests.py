@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from admission.amounts import STEP, text
-from admission.bounds import aim
+from admission.bounds import aim, container_ranges
 from admission.estimate import Estimate, Estimates
 from admission.patch import Operation, pointer, set_members
 from admission.pod import AdmittedPod, Container
@@ -131,6 +131,7 @@ def _plan(
     *,
     guaranteed: bool,
 ) -> _Planned:
+    ranges = container_ranges(resource, surroundings)
     moves: list[Move] = []
     kept: list[str] = []
     for slot in slots:
@@ -139,7 +140,7 @@ def _plan(
         if slot.estimate is None or not slot.controlled:
             kept.append("")
             continue
-        kept.append(aim(resource, move, slot.estimate, slot.rule, surroundings))
+        kept.append(aim(resource, move, slot.estimate, slot.rule, surroundings.autoscalers, ranges))
     refused = ""
     if any(move.aim != move.old for move in moves):
         refused = fit(moves, lambda: rules(resource, pod, moves, surroundings))

@@ -103,7 +103,7 @@ class AdmissionServer:
             SettingsError: the address cannot be bound.
         """
         options = self._options
-        app = web.Application(client_max_size=options.max_body_bytes, middlewares=[self._leave])
+        app = web.Application(client_max_size=options.max_body_bytes)
         app.add_routes([web.post(path, self._handler(path, webhook)) for path, webhook in self._webhooks.items()])
         app.add_routes(health_routes(self.ready))
         self._runner = web.AppRunner(
@@ -126,13 +126,6 @@ class AdmissionServer:
         await self._clock.sleep(self._options.goodbye_seconds)
         await self._runner.cleanup()
         self._runner = None
-
-    @web.middleware
-    async def _leave(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        response = await handler(request)
-        if self._draining:
-            response.force_close()
-        return response
 
     def _handler(self, path: str, webhook: Webhook) -> Handler:
         name = path.strip("/")
@@ -158,7 +151,10 @@ class AdmissionServer:
                 return web.Response(status=400, text=f"{error}\n")
             seconds.observe(time.perf_counter() - begin)
             self._metrics.reviews.labels(name, found.result).inc()
-            return web.Response(body=found.body, content_type="application/json")
+            response = web.Response(body=found.body, content_type="application/json")
+            if self._draining:
+                response.force_close()
+            return response
 
         return handle
 
