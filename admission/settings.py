@@ -21,8 +21,11 @@ class AdmissionSettings(BaseSettings):
     )
 
     identity: str = Field(default_factory=socket.gethostname, min_length=1)
-    """Who this replica is, in Events; no two replicas may share it. The host's name (in a pod, the pod's) by
-    default."""
+    """Who this replica is, in the Lease and in Events; no two replicas may share it. The host's name (in a pod, the
+    pod's) by default."""
+
+    namespace: str = Field(default="wattkeeper", min_length=1)
+    """Namespace of the Lease and of the ConfigMaps with the learned usage. The chart sets the release's."""
 
     kubeconfig: Path | None = None
     """A kubeconfig file. Without it the pod's service account is used, and outside of a pod KUBECONFIG or
@@ -30,6 +33,34 @@ class AdmissionSettings(BaseSettings):
 
     context: str | None = None
     """A context of the kubeconfig; its current one by default."""
+
+    prometheus_url: str = ""
+    """Prometheus that has cAdvisor's series, such as http://prometheus.monitoring:9090. Its history is read once, where
+    no usage was kept; without it usage is learned from metrics.k8s.io alone."""
+
+    prometheus_token_file: Path | None = None
+    """A bearer token for Prometheus. None by default."""
+
+    prometheus_ca_file: Path | None = None
+    """Certificates that sign Prometheus' own; the system's by default."""
+
+    history_days: int = Field(default=8, ge=1, le=90)
+    """How many days of Prometheus' history are read: the Vertical Pod Autoscaler's own figure."""
+
+    usage_seconds: float = Field(default=60.0, ge=1.0)
+    """How often usage is read from metrics.k8s.io, in seconds: confidence counts samples a minute apart."""
+
+    state_name: str = "wattkeeper-usage"
+    """Stem of the ConfigMaps that keep the learned usage."""
+
+    state_seconds: float = Field(default=60.0, gt=0.0)
+    """How often the learned usage is written, in seconds; what is younger is learned again after a crash."""
+
+    lease_name: str = "wattkeeper-admission"
+    """The Lease that says which replica writes the learned usage. Every replica answers reviews."""
+
+    lease_seconds: int = Field(default=15, ge=4)
+    """How long others wait after the holder's last renewal, in seconds: client-go's own figure for controllers."""
 
     listen_address: str = "127.0.0.1:9443"
     """host:port of the listener that the API server asks. Loopback by default, for trying by hand; the chart listens
@@ -67,7 +98,8 @@ class AdmissionSettings(BaseSettings):
     def _fit_together(self) -> Self:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key belong together: set both or neither")
-        if not all(math.isfinite(one) for one in (self.deadline_seconds, self.goodbye_seconds, self.drain_seconds)):
+        durations = (self.deadline_seconds, self.goodbye_seconds, self.drain_seconds, self.usage_seconds)
+        if not all(math.isfinite(one) for one in (*durations, self.state_seconds)):
             raise ValueError("durations must be finite")
         return self
 

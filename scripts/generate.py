@@ -27,7 +27,9 @@ def outputs() -> dict[str, str]:
         made[f"manifests/crds/{name}.yaml"] = text
         made[f"manifests/chart/files/crds/{name}.yaml"] = text
     made["docs/reference/kinds.md"] = f"<!-- {MADE_BY.format('wattkeeper/api')} -->\n\n{kinds_page()}"
-    made["docs/reference/settings.md"] = f"<!-- {MADE_BY.format('scaler/settings.py')} -->\n\n{settings_page()}"
+    made["docs/reference/settings.md"] = (
+        f"<!-- {MADE_BY.format('scaler/settings.py and admission/settings.py')} -->\n\n{settings_page()}"
+    )
     made[VALUES_SCHEMA] = values_schema((ROOT / VALUES_SCHEMA).read_text())
     return made
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from pydantic_settings import BaseSettings
 
+from admission.settings import AdmissionSettings
 from scaler.settings import ScalerSettings
 from wattkeeper.api.crds import KINDS, Kind, Schema, schema
 from wattkeeper.api.meta import API_VERSION
@@ -114,19 +116,21 @@ def _cell(text: str) -> str:
 
 
 def settings_page() -> str:
-    """Returns the page about every setting of `wattkeeper scaler`."""
+    """Returns the page about every setting of the services."""
     lines = [
-        "# Settings of `wattkeeper scaler`\n",
+        "# Settings\n",
         "Each is an environment variable. Where the command has an option for it, that is the name without its prefix,",
         "in lower case, with dashes. In the chart they go into `settings`; it sets those marked (chart) itself.\n",
-        "| variable | default | meaning |",
-        "| --- | --- | --- |",
     ]
-    for name, field in ScalerSettings.model_fields.items():
-        mark = " (chart)" if name in SET_BY_CHART else ""
-        meaning = _cell(inspect.cleandoc(field.description or ""))
-        lines.append(f"| `{PREFIX}{name.upper()}`{mark} | {_default(field)} | {meaning} |")
-    return "\n".join(lines) + "\n"
+    services: dict[str, type[BaseSettings]] = {"scaler": ScalerSettings, "admission": AdmissionSettings}
+    for command, settings in services.items():
+        lines += [f"## `wattkeeper {command}`\n", "| variable | default | meaning |", "| --- | --- | --- |"]
+        for name, field in settings.model_fields.items():
+            mark = " (chart)" if name in SET_BY_CHART else ""
+            meaning = _cell(inspect.cleandoc(field.description or ""))
+            lines.append(f"| `{PREFIX}{name.upper()}`{mark} | {_default(field)} | {meaning} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def _default(field: FieldInfo) -> str:

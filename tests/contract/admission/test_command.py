@@ -1,0 +1,104 @@
+"""`wattkeeper admission` as a whole, in front of a cluster in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from click.testing import CliRunner
+
+from admission.errors import SettingsError
+from admission.settings import AdmissionSettings
+from tests.cluster.controlplane.processes import free_ports
+from tests.contract.admission.serving import issue, review, trusting
+from tests.contract.scaler.serving import eventually
+from tests.unit.admission.samples import cluster as filled
+from tests.unit.admission.samples import deployment, policy
+from tests.unit.scaler.memory_cluster import MemoryCluster
+from wattkeeper.cli import admission as command
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> MemoryCluster:
+    cluster = MemoryCluster(filled(deployment(), policy()))
+
+    def made(*_: Any, **__: Any) -> MemoryCluster:
+        return cluster
+
+    monkeypatch.setattr(command, "KubernetesCluster", made)
+    monkeypatch.setattr(command, "find_credentials", made)
+    return cluster
+
+
+async def page(port: int, path: str) -> tuple[int, str]:
+    try:
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as answer:
+            return answer.status, await answer.text()
+    except aiohttp.ClientConnectionError:
+        return 0, ""
+
+
+async def test_it_answers_over_tls_shows_metrics_and_stops_when_it_is_told_to(
+    cluster: MemoryCluster, tmp_path: Path
+) -> None:
+    asked, pages = free_ports(2)
+    authority, files = issue(tmp_path)
+    settings = AdmissionSettings(
+        identity="one",
+        listen_address=f"127.0.0.1:{asked}",
+        metrics_address=f"127.0.0.1:{pages}",
+        tls_certificate=files.certificate,
+        tls_key=files.key,
+        goodbye_seconds=0.0,
+    )
+    running = asyncio.ensure_future(command.run(settings))
+
+    async def ready() -> bool:
+        return (await page(pages, "/readyz"))[0] == 200
+
+    await eventually(ready)
+    assert cluster.lease_holders == {"wattkeeper-admission": "one"}
+    connector = aiohttp.TCPConnector(ssl=trusting(authority))
+    async with (
+        aiohttp.ClientSession(connector=connector) as client,
+        client.post(f"https://localhost:{asked}/mutate-pods", data=review()) as answer,
+    ):
+        assert b'"patch"' in await answer.read()
+    _, metrics = await page(pages, "/metrics")
+    assert 'wattkeeper_admission_reviews_total{result="patched",webhook="mutate-pods"} 1.0' in metrics
+    assert "wattkeeper_view_staleness_seconds 0.0" in metrics
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(20):
+        await running
+    assert (await page(pages, "/healthz"))[0] == 0
+    assert cluster.lease_holders == {}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"prometheus_url": "prometheus:9090"}, "WATTKEEPER_PROMETHEUS_URL"),
+        ({"metrics_address": "nowhere"}, "no host:port"),
+        ({"listen_address": "0.0.0.0:1"}, "WATTKEEPER_TLS_CERTIFICATE"),
+        ({"tls_certificate": Path("/nowhere/tls.crt"), "tls_key": Path("/nowhere/tls.key")}, r"/nowhere/tls\.crt"),
+    ],
+)
+async def test_a_setting_that_cannot_be_used_is_named_at_the_start(
+    cluster: MemoryCluster, wrong: dict[str, Any], words: str
+) -> None:
+    (port,) = free_ports(1)
+    given: dict[str, Any] = {"metrics_address": f"127.0.0.1:{port}"} | wrong
+    with pytest.raises(SettingsError, match=words):
+        await command.run(AdmissionSettings(**given))
+    assert cluster.lease_holders == {}
+
+
+def test_wrong_options_are_explained_without_a_traceback() -> None:
+    result = CliRunner().invoke(command.admission, ["--tls-key", "tls.key"])
+    assert result.exit_code == 2
+    assert "belong together" in result.output

@@ -1,0 +1,186 @@
+"""`wattkeeper admission`: the webhooks that set requests on new pods and send them to the power gate."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+import uvloop
+from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
+from pydantic import ValidationError
+
+from admission.errors import AdmissionError, SettingsError
+from admission.metrics import AdmissionMetrics
+from admission.mutate import PodMutator
+from admission.pages import MetricsPage
+from admission.server import AdmissionServer, ServerOptions, Webhook
+from admission.settings import AdmissionSettings
+from admission.tls import ReloadingCertificates
+from admission.usage import LeaseOptions, collected_usage
+from admission.usage_collector import UsageOptions
+from admission.usage_history import HistoryOptions, UsageHistory
+from admission.view import AdmissionView
+from wattkeeper.cluster.client import KubernetesCluster
+from wattkeeper.cluster.clock import Clock, SystemClock
+from wattkeeper.cluster.credentials import find_credentials
+from wattkeeper.cluster.errors import ClusterError
+from wattkeeper.cluster.interface import WATCHED_BY_ADMISSION
+from wattkeeper.power.readers.prometheus_api import Prometheus
+
+LOG = logging.getLogger(__name__)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--listen-address", metavar="HOST:PORT", help="Where the API server asks (HTTPS).")
+@click.option("--metrics-address", metavar="HOST:PORT", help="Where /metrics, /healthz and /readyz are.")
+@click.option("--tls-certificate", type=click.Path(path_type=Path), help="Our certificate chain, PEM.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its key, PEM.")
+@click.option("--prometheus-url", metavar="URL", help="Prometheus with cAdvisor's series, for usage before now.")
+@click.option("--kubeconfig", type=click.Path(path_type=Path), help="A kubeconfig; in a pod none is needed.")
+@click.option("--context", help="A context of the kubeconfig.")
+@click.option("--namespace", help="Namespace of the Lease and the learned usage.")
+@click.option("--identity", help="Who this replica is; no two may share it.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
+def admission(**options: object) -> None:
+    """Runs the admission plugin.
+
+    New pods of services under a policy get requests from what their containers have used, and in enforcing modes wait
+    at the power gate until the leader grants their watts. Any number of replicas may run: each answers from memory.
+    Each option, and more settings, can be given as an environment variable: --tls-key is WATTKEEPER_TLS_KEY.
+
+    \b
+    Examples:
+      wattkeeper admission
+          with your kubeconfig, over plain HTTP on loopback, to try it by hand:
+          curl --data @review.json http://127.0.0.1:9443/mutate-pods
+      wattkeeper admission --listen-address '[::]:9443'
+          --tls-certificate tls.crt --tls-key tls.key
+      WATTKEEPER_PROMETHEUS_URL=http://localhost:9090 wattkeeper admission
+          first requests from Prometheus' history instead of days of samples
+    """  # noqa: D301 - click wants the control character.
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    try:
+        settings = AdmissionSettings(**given)
+    except ValidationError as error:
+        raise click.UsageError(_explained(error)) from error
+    logging.basicConfig(
+        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        uvloop.run(run(settings))
+    except (AdmissionError, ClusterError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+async def run(settings: AdmissionSettings) -> None:
+    """Runs until SIGTERM or SIGINT, then drains.
+
+    Raises:
+        SettingsError: a setting cannot be used.
+        ClusterError: the cluster cannot be watched.
+    """
+    clock = SystemClock()
+    registry = CollectorRegistry()
+    for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
+        registry.register(collector)
+    metrics = AdmissionMetrics(registry)
+    certificates = ReloadingCertificates(settings.certificates) if settings.certificates is not None else None
+    history = _history(settings, clock)
+    cluster = KubernetesCluster(
+        find_credentials(settings.kubeconfig, settings.context),
+        clock=clock,
+        registry=registry,
+        kinds=WATCHED_BY_ADMISSION,
+        instance=settings.identity,
+    )
+    servers: list[AdmissionServer] = []
+    pages = MetricsPage(
+        registry, address=settings.metrics_address, ready=lambda: any(server.ready() for server in servers)
+    )
+    # What was entered last is left first: the listener drains while usage and caches are still there.
+    async with AsyncExitStack() as running:
+        await pages.start()
+        running.push_async_callback(pages.stop)
+        running.push_async_callback(cluster.stop)
+        await cluster.start()
+        metrics.view_staleness_seconds.set_function(lambda: cluster.view.staleness_seconds(clock.now()))
+        estimates = await running.enter_async_context(
+            collected_usage(
+                cluster=cluster,
+                clock=clock,
+                registry=registry,
+                lease=LeaseOptions(
+                    holder=settings.identity, name=settings.lease_name, duration_seconds=settings.lease_seconds
+                ),
+                options=UsageOptions(
+                    namespace=settings.namespace,
+                    state_name=settings.state_name,
+                    interval_seconds=settings.usage_seconds,
+                    keep_seconds=settings.state_seconds,
+                ),
+                history=history,
+            )
+        )
+        webhooks: Mapping[str, Webhook] = {
+            "/mutate-pods": PodMutator(AdmissionView(cluster.view), estimates, clock, metrics),
+        }
+        server = AdmissionServer(
+            webhooks,
+            synced=cluster.view.synced,
+            clock=clock,
+            metrics=metrics,
+            options=_server_options(settings, certificates),
+        )
+        await server.start()
+        running.push_async_callback(server.drain)
+        servers.append(server)
+        # The caches stay for good; looking through them for garbage would stop all answers for tens of milliseconds.
+        gc.collect()
+        gc.freeze()
+        running.callback(gc.unfreeze)
+        await _told_to_stop()
+        LOG.info("stopping")
+
+
+async def _told_to_stop() -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+def _history(settings: AdmissionSettings, clock: Clock) -> UsageHistory | None:
+    if not settings.prometheus_url:
+        return None
+    try:
+        prometheus = Prometheus(
+            settings.prometheus_url, token_file=settings.prometheus_token_file, ca_file=settings.prometheus_ca_file
+        )
+    except ValueError as error:
+        raise SettingsError(f"WATTKEEPER_PROMETHEUS_URL: {error}") from error
+    return UsageHistory(prometheus, clock=clock, options=HistoryOptions(days=settings.history_days))
+
+
+def _server_options(settings: AdmissionSettings, certificates: ReloadingCertificates | None) -> ServerOptions:
+    return ServerOptions(
+        address=settings.listen_address,
+        certificates=certificates,
+        max_body_bytes=settings.max_body_bytes,
+        deadline_seconds=settings.deadline_seconds,
+        goodbye_seconds=settings.goodbye_seconds,
+        drain_seconds=settings.drain_seconds,
+    )
+
+
+def _explained(error: ValidationError) -> str:
+    lines = [f"WATTKEEPER_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors()]
+    return "; ".join(line.replace("WATTKEEPER_: ", "") for line in lines)
