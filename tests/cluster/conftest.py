@@ -15,11 +15,19 @@ from typing import NoReturn
 
 import pytest
 
+from tests.cluster.controlplane.alertmanager import Alertmanager
+from tests.cluster.controlplane.alertmanager import start as start_alertmanager
 from tests.cluster.controlplane.api import Api
 from tests.cluster.controlplane.bench import Bench
+from tests.cluster.controlplane.build import Built, build, find_alertmanager, require_go
 from tests.cluster.controlplane.errors import BuildError, MissingToolError
 from tests.cluster.controlplane.exporter_client import ExporterClient
+from tests.cluster.controlplane.kserve import start as start_kserve
+from tests.cluster.controlplane.lws import start as start_lws
+from tests.cluster.controlplane.metrics import Metrics
+from tests.cluster.controlplane.metrics import start as start_metrics
 from tests.cluster.controlplane.plane import Plane, find_tools
+from tests.cluster.controlplane.suites import KSERVE, LEADER_WORKER_SETS, Suite
 from tests.cluster.installation import Installation
 from tests.cluster.loop import Loop
 
@@ -51,6 +59,41 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     asyncio.run(running.start())
     yield running
     running.stop()
+
+
+def _build(suite: Suite) -> Built:
+    try:
+        return build(suite, go=require_go())
+    except (MissingToolError, BuildError) as error:
+        _refuse(str(error))
+
+
+@pytest.fixture(scope="session")
+def kserve(plane: Plane) -> None:
+    """KServe's controllers, from the first test that asks for them to the session's end."""
+    asyncio.run(start_kserve(plane, _build(KSERVE)))
+
+
+@pytest.fixture(scope="session")
+def lws(plane: Plane) -> None:
+    """LeaderWorkerSet's controller, from the first test that asks for it to the session's end."""
+    asyncio.run(start_lws(plane, _build(LEADER_WORKER_SETS)))
+
+
+@pytest.fixture(scope="session")
+def metrics(plane: Plane) -> Metrics:
+    """metrics.k8s.io, from the first test that asks for it to the session's end."""
+    return asyncio.run(start_metrics(plane))
+
+
+@pytest.fixture(scope="session")
+def alertmanager(plane: Plane) -> Alertmanager:
+    """Alertmanager, from the first test that asks for it to the session's end."""
+    try:
+        program = find_alertmanager()
+    except (MissingToolError, BuildError) as error:
+        _refuse(str(error))
+    return asyncio.run(start_alertmanager(plane, program))
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 import re
 import ssl
@@ -115,7 +116,7 @@ class Api:
         async with self._open.request(
             method,
             self.connection.server + path,
-            data=body if body is None or isinstance(body, bytes) else json.dumps(body),
+            data=_encode(body),
             headers={"Content-Type": content_type, "Accept": accept},
             params=query,
         ) as answer:
@@ -311,6 +312,12 @@ def holds(item: Object, condition: str) -> bool:
     """Returns whether a condition of an object's status is True."""
     conditions = cast("list[Object]", item.get("status", {}).get("conditions") or [])
     return any(one["type"] == condition and one["status"] == "True" for one in conditions)
+
+
+def _encode(body: object) -> str | io.BytesIO | None:
+    if body is None:
+        return None
+    return io.BytesIO(body) if isinstance(body, bytes) else json.dumps(body)
 
 
 def _refusal(status: int, text: str) -> ApiError:
