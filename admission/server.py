@@ -147,7 +147,7 @@ class AdmissionServer:
             try:
                 found = answered(body, guarded)
             except UnreadableReviewError as error:
-                self._metrics.reviews.labels(name, "refused").inc()
+                self._metrics.reviews.labels(name, "malformed").inc()
                 return web.Response(status=400, text=f"{error}\n")
             seconds.observe(time.perf_counter() - begin)
             self._metrics.reviews.labels(name, found.result).inc()

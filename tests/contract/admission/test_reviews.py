@@ -123,7 +123,7 @@ async def test_a_body_that_names_no_review_is_refused() -> None:
     async with listening() as (listener, client):
         async with client.post("/mutate-pods", data=b"{}") as answer:
             assert answer.status == 400
-        assert listener.results() == {"refused": 1.0}
+        assert listener.results() == {"malformed": 1.0}
 
 
 async def test_a_body_that_is_too_long_is_refused_and_one_that_just_fits_is_read() -> None:
