@@ -127,18 +127,24 @@ async def bench(plane: Plane, api: Api, exporter: ExporterClient, namespace: str
     await place.close()
 
 
-@pytest.fixture(scope="session")
-def installation(plane: Plane) -> Installation:
-    """Wattkeeper as the chart installs it, one for a whole session."""
+@pytest.fixture(scope="module")
+def installation(plane: Plane) -> Iterator[Installation]:
+    """Wattkeeper as the chart installs it, running for the tests of one module alone.
 
-    async def install() -> Installation:
+    Its leader deletes recommendations of services that it does not know, so those that other tests write would vanish.
+    """
+    made = Installation(plane)
+
+    async def install() -> None:
         async with Api(plane.connection) as api:
-            made = Installation(plane)
             await made.install(api)
-            return made
 
-    # Processes die with the thread that starts them, so this must be the main one: no loop runs here yet.
-    return asyncio.run(install())
+    try:
+        # Processes die with the thread that starts them, so this must be the main one: no loop runs here yet.
+        asyncio.run(install())
+        yield made
+    finally:
+        made.kill_all()
 
 
 @pytest.fixture
