@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import random
@@ -168,6 +169,8 @@ async def serve(folder: Path) -> None:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=certificates.context()).start()
+    gc.collect()
+    gc.freeze()  # As the command does.
     print(ours.port, runner.addresses[0][1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await ours.drain()
