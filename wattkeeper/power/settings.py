@@ -33,9 +33,10 @@ class ModelSettings:
         peak_half_life_seconds: how slowly the highest sustained watts of pods and nodes are forgotten.
         residual_seconds: time constant of the residual's average.
         residual_share: the residual is at most this share of a domain's limit.
-        meter_stale_seconds: a budget's own meter is not used beyond this age, a machine's beyond neither it nor 3 intervals.
+        meter_stale_seconds: a budget's own meter is not used beyond this age, a machine's beyond neither it nor 3
+            intervals.
         pod_memory_seconds, node_memory_seconds, service_memory_seconds: how long what has left is remembered.
-    """  # noqa: E501
+    """
 
     cpu_watts_per_core: float = 5.0
     least_cpu_cores: float = 0.5

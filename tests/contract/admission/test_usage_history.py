@@ -56,10 +56,10 @@ async def test_queries_are_a_day_in_steps_of_an_hour_evaluated_at_the_last_full_
     ("answer", "said"),
     [
         (fake.refusing(401), "is the token right"),
-        (fake.garbled(b"<html>please log in"), "not Prometheus' JSON"),
+        (fake.page, "not Prometheus' JSON"),
         (fake.saying({"status": "success"}), "the query failed"),
     ],
-    ids=str,
+    ids=["refused", "a login page", "no data"],
 )
 async def test_what_is_no_answer_is_said_and_leaves_nothing(answer: fake.Answer, said: str) -> None:
     async with fake.serving(answer) as url:
