@@ -13,16 +13,17 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from admission.errors import SettingsError, UnreadableReviewError
-from admission.listening import is_loopback, listen
 from admission.metrics import AdmissionMetrics
-from admission.pages import health_routes
 from admission.review import Answer, Review, answered
 from admission.tls import ReloadingCertificates
 from wattkeeper.cluster.clock import Clock
+from wattkeeper.serving.addresses import is_loopback, listen
+from wattkeeper.serving.pages import health_routes
 
 LOG = logging.getLogger(__name__)
 Webhook = Callable[[Review], Answer]
 
+UNREADY: Final = "caches are not complete yet, or stopping"
 _KEEP_ALIVE_SECONDS: Final = 600.0
 """The API server drops a connection that is idle for 90 s. Were we first, a review already on its way would be lost."""
 
@@ -100,12 +101,12 @@ class AdmissionServer:
         """Listens.
 
         Raises:
-            SettingsError: the address cannot be bound.
+            AddressError: the address cannot be bound.
         """
         options = self._options
         app = web.Application(client_max_size=options.max_body_bytes)
         app.add_routes([web.post(path, self._handler(path, webhook)) for path, webhook in self._webhooks.items()])
-        app.add_routes(health_routes(self.ready))
+        app.add_routes(health_routes(self.ready, unready=UNREADY))
         self._runner = web.AppRunner(
             app,
             access_log=None,

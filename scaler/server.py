@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from scaler.tls import CertificateFiles, ReloadingCertificates
 from wattkeeper.cluster.clock import Clock
 from wattkeeper.cluster.interface import View
 from wattkeeper.rpc.externalscaler_pb2_grpc import add_ExternalScalerServicer_to_server
+from wattkeeper.serving.addresses import is_loopback
 
 LOG = logging.getLogger(__name__)
 SERVICE = "externalscaler.ExternalScaler"
@@ -141,19 +141,9 @@ class ScalerServer:
 def _credentials(options: ServerOptions) -> grpc.ServerCredentials | None:
     if options.certificates is not None:
         return ReloadingCertificates(options.certificates).credentials()
-    if not options.insecure and not _is_loopback(options.address):
+    if not options.insecure and not (is_loopback(options.address) or options.address.startswith("unix:")):
         raise SettingsError(
             f"{options.address} can be reached from elsewhere and has no certificate: set WATTKEEPER_TLS_CERTIFICATE "
             "and WATTKEEPER_TLS_KEY, or say --insecure."
         )
     return None
-
-
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    if host == "localhost" or address.startswith("unix:"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
-import signal
-import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import click
-import uvloop
-from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
-from pydantic import ValidationError
 
 from admission.errors import AdmissionError, SettingsError
 from admission.metrics import AdmissionMetrics
 from admission.mutate import PodMutator
-from admission.pages import MetricsPage
-from admission.server import AdmissionServer, ServerOptions, Webhook
+from admission.server import UNREADY, AdmissionServer, ServerOptions, Webhook
 from admission.settings import AdmissionSettings
 from admission.tls import ReloadingCertificates
 from admission.usage import LeaseOptions, collected_usage
 from admission.usage_collector import UsageOptions
 from admission.usage_history import HistoryOptions, UsageHistory
 from admission.view import AdmissionView
+from wattkeeper.cli.service import process_registry, read_settings, run_service, told_to_stop
 from wattkeeper.cluster.client import KubernetesCluster
 from wattkeeper.cluster.clock import Clock, SystemClock
 from wattkeeper.cluster.credentials import find_credentials
 from wattkeeper.cluster.errors import ClusterError
 from wattkeeper.cluster.interface import WATCHED_BY_ADMISSION
 from wattkeeper.power.readers.prometheus_api import Prometheus
+from wattkeeper.serving.errors import ServingError
+from wattkeeper.serving.pages import MetricsPage
 
 LOG = logging.getLogger(__name__)
 
@@ -66,18 +61,8 @@ def admission(**options: object) -> None:
       WATTKEEPER_PROMETHEUS_URL=http://localhost:9090 wattkeeper admission
           first requests from Prometheus' history instead of days of samples
     """  # noqa: D301 - click wants the control character.
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    try:
-        settings = AdmissionSettings(**given)
-    except ValidationError as error:
-        raise click.UsageError(_explained(error)) from error
-    logging.basicConfig(
-        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    try:
-        uvloop.run(run(settings))
-    except (AdmissionError, ClusterError) as error:
-        raise click.ClickException(str(error)) from error
+    settings = read_settings(AdmissionSettings, options)
+    run_service(run(settings), log_level=settings.log_level, expected=(AdmissionError, ClusterError, ServingError))
 
 
 async def run(settings: AdmissionSettings) -> None:
@@ -85,12 +70,11 @@ async def run(settings: AdmissionSettings) -> None:
 
     Raises:
         SettingsError: a setting cannot be used.
+        AddressError: an address means nothing or cannot be bound.
         ClusterError: the cluster cannot be watched.
     """
     clock = SystemClock()
-    registry = CollectorRegistry()
-    for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
-        registry.register(collector)
+    registry = process_registry()
     metrics = AdmissionMetrics(registry)
     certificates = ReloadingCertificates(settings.certificates) if settings.certificates is not None else None
     history = _history(settings, clock)
@@ -103,7 +87,10 @@ async def run(settings: AdmissionSettings) -> None:
     )
     servers: list[AdmissionServer] = []
     pages = MetricsPage(
-        registry, address=settings.metrics_address, ready=lambda: any(server.ready() for server in servers)
+        registry,
+        address=settings.metrics_address,
+        ready=lambda: any(server.ready() for server in servers),
+        unready=UNREADY,
     )
     # What was entered last is left first: the listener drains while usage and caches are still there.
     async with AsyncExitStack() as running:
@@ -146,16 +133,8 @@ async def run(settings: AdmissionSettings) -> None:
         gc.collect()
         gc.freeze()
         running.callback(gc.unfreeze)
-        await _told_to_stop()
+        await told_to_stop()
         LOG.info("stopping")
-
-
-async def _told_to_stop() -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()
 
 
 def _history(settings: AdmissionSettings, clock: Clock) -> UsageHistory | None:
@@ -179,8 +158,3 @@ def _server_options(settings: AdmissionSettings, certificates: ReloadingCertific
         goodbye_seconds=settings.goodbye_seconds,
         drain_seconds=settings.drain_seconds,
     )
-
-
-def _explained(error: ValidationError) -> str:
-    lines = [f"WATTKEEPER_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors()]
-    return "; ".join(line.replace("WATTKEEPER_: ", "") for line in lines)

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
-import uvloop
-from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
-from pydantic import ValidationError
 
 from scaler.answers import Answers
 from scaler.errors import ScalerError, SettingsError
 from scaler.metrics import ScalerMetrics
-from scaler.metrics_server import MetricsServer
 from scaler.server import ScalerServer, ServerOptions
 from scaler.service import RecommenderService, ServiceOptions
 from scaler.settings import ScalerSettings
 from wattkeeper.algorithms.errors import AlgorithmError
 from wattkeeper.algorithms.registry import create
+from wattkeeper.cli.service import process_registry, read_settings, run_service, told_to_stop
 from wattkeeper.cluster.client import KubernetesCluster
 from wattkeeper.cluster.clock import SystemClock
 from wattkeeper.cluster.credentials import find_credentials
@@ -37,6 +31,8 @@ from wattkeeper.power.readers.targets import Target
 from wattkeeper.recommender.collect import ReadingsCollector
 from wattkeeper.recommender.settings import RecommenderSettings
 from wattkeeper.recommender.step import Recommender
+from wattkeeper.serving.errors import ServingError
+from wattkeeper.serving.pages import MetricsPage
 
 LOG = logging.getLogger(__name__)
 
@@ -69,18 +65,8 @@ def scaler(**options: object) -> None:
           --tls-certificate tls.crt --tls-key tls.key --tls-client-ca ca.crt
       WATTKEEPER_SCRAPE_URLS='["http://10.0.0.5:28282/metrics"]' wattkeeper scaler
     """  # noqa: D301 - click wants the control character.
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    try:
-        settings = ScalerSettings(**given)
-    except ValidationError as error:
-        raise click.UsageError(_explained(error)) from error
-    logging.basicConfig(
-        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    try:
-        uvloop.run(run(settings))
-    except (ScalerError, ClusterError) as error:
-        raise click.ClickException(str(error)) from error
+    settings = read_settings(ScalerSettings, options)
+    run_service(run(settings), log_level=settings.log_level, expected=(ScalerError, ClusterError, ServingError))
 
 
 async def run(settings: ScalerSettings) -> None:
@@ -88,12 +74,11 @@ async def run(settings: ScalerSettings) -> None:
 
     Raises:
         SettingsError: a setting cannot be used.
+        AddressError: an address means nothing or cannot be bound.
         ClusterError: the cluster cannot be watched.
     """
     clock = SystemClock()
-    registry = CollectorRegistry()
-    for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
-        registry.register(collector)
+    registry = process_registry()
     metrics = ScalerMetrics(registry)
     new_recommender = _recommenders(settings)
     reader = _reader(settings)
@@ -104,8 +89,11 @@ async def run(settings: ScalerSettings) -> None:
         instance=settings.identity,
     )
     servers: list[ScalerServer] = []
-    pages = MetricsServer(
-        registry, address=settings.metrics_address, ready=lambda: any(server.serving for server in servers)
+    pages = MetricsPage(
+        registry,
+        address=settings.metrics_address,
+        ready=lambda: any(server.serving for server in servers),
+        unready="no complete plan yet, or stopping",
     )
     await pages.start()
     try:
@@ -130,12 +118,8 @@ async def run(settings: ScalerSettings) -> None:
 
 
 async def _until_stopped(service: RecommenderService, server: ScalerServer) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     deciding = asyncio.create_task(service.run(), name="recommender")
-    stopping = asyncio.create_task(stop.wait(), name="signals")
+    stopping = asyncio.create_task(told_to_stop(), name="signals")
     try:
         await asyncio.wait([deciding, stopping], return_when=asyncio.FIRST_COMPLETED)
         LOG.info("stopping")
@@ -210,8 +194,3 @@ def _service_options(settings: ScalerSettings) -> ServiceOptions:
         gate_concurrency=settings.gate_concurrency,
         stale_seconds=settings.stale_ticks * settings.tick_seconds,
     )
-
-
-def _explained(error: ValidationError) -> str:
-    lines = [f"WATTKEEPER_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors()]
-    return "; ".join(line.replace("WATTKEEPER_: ", "") for line in lines)

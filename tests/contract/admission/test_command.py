@@ -16,31 +16,21 @@ from admission.errors import SettingsError
 from admission.settings import AdmissionSettings
 from tests.cluster.controlplane.processes import free_ports
 from tests.contract.admission.serving import issue, review, trusting
+from tests.contract.commands import page, put_in_front_of
 from tests.contract.scaler.serving import eventually
 from tests.unit.admission.samples import cluster as filled
 from tests.unit.admission.samples import deployment, policy
 from tests.unit.scaler.memory_cluster import MemoryCluster
 from wattkeeper.cli import admission as command
+from wattkeeper.serving.errors import AddressError
 
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> MemoryCluster:
     cluster = MemoryCluster(filled(deployment(), policy()))
 
-    def made(*_: Any, **__: Any) -> MemoryCluster:
-        return cluster
-
-    monkeypatch.setattr(command, "KubernetesCluster", made)
-    monkeypatch.setattr(command, "find_credentials", made)
+    put_in_front_of(command, cluster, monkeypatch)
     return cluster
-
-
-async def page(port: int, path: str) -> tuple[int, str]:
-    try:
-        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as answer:
-            return answer.status, await answer.text()
-    except aiohttp.ClientConnectionError:
-        return 0, ""
 
 
 async def test_it_answers_over_tls_shows_metrics_and_stops_when_it_is_told_to(
@@ -80,20 +70,24 @@ async def test_it_answers_over_tls_shows_metrics_and_stops_when_it_is_told_to(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "words"),
+    ("wrong", "error", "words"),
     [
-        ({"prometheus_url": "prometheus:9090"}, "WATTKEEPER_PROMETHEUS_URL"),
-        ({"metrics_address": "nowhere"}, "no host:port"),
-        ({"listen_address": "0.0.0.0:1"}, "WATTKEEPER_TLS_CERTIFICATE"),
-        ({"tls_certificate": Path("/nowhere/tls.crt"), "tls_key": Path("/nowhere/tls.key")}, r"/nowhere/tls\.crt"),
+        ({"prometheus_url": "prometheus:9090"}, SettingsError, "WATTKEEPER_PROMETHEUS_URL"),
+        ({"metrics_address": "nowhere"}, AddressError, "no host:port"),
+        ({"listen_address": "0.0.0.0:1"}, SettingsError, "WATTKEEPER_TLS_CERTIFICATE"),
+        (
+            {"tls_certificate": Path("/nowhere/tls.crt"), "tls_key": Path("/nowhere/tls.key")},
+            SettingsError,
+            r"/nowhere/tls\.crt",
+        ),
     ],
 )
 async def test_a_setting_that_cannot_be_used_is_named_at_the_start(
-    cluster: MemoryCluster, wrong: dict[str, Any], words: str
+    cluster: MemoryCluster, wrong: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     (port,) = free_ports(1)
     given: dict[str, Any] = {"metrics_address": f"127.0.0.1:{port}"} | wrong
-    with pytest.raises(SettingsError, match=words):
+    with pytest.raises(error, match=words):
         await command.run(AdmissionSettings(**given))
     assert cluster.lease_holders == {}
 

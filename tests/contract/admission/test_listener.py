@@ -18,6 +18,7 @@ from admission.tls import CertificateFiles, ReloadingCertificates
 from tests.cluster.controlplane.certificates import Authority
 from tests.contract.admission.serving import Listener, StillClock, issue, listening, review, swap, trusting
 from tests.contract.scaler.serving import eventually
+from wattkeeper.serving.errors import AddressError
 
 RENEWALS = 5
 CALLERS = 4
@@ -162,13 +163,13 @@ def test_plaintext_that_others_can_reach_is_refused(address: str) -> None:
 
 @pytest.mark.parametrize("address", ["localhost:99999", "localhost:x"])
 async def test_an_address_that_means_nothing_is_named(address: str) -> None:
-    with pytest.raises(SettingsError, match=address):
+    with pytest.raises(AddressError, match=address):
         await Listener(address=address).server.start()
 
 
-async def test_an_address_in_use_is_a_settings_error() -> None:
+async def test_an_address_in_use_is_said() -> None:
     async with listening() as (listener, _):
-        with pytest.raises(SettingsError, match="cannot listen"):
+        with pytest.raises(AddressError, match="cannot listen"):
             await Listener(address=f"127.0.0.1:{listener.server.port}").server.start()
 
 

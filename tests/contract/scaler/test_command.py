@@ -7,17 +7,18 @@ import os
 import signal
 from typing import Any
 
-import aiohttp
 import pytest
 from click.testing import CliRunner
 
 from scaler.errors import SettingsError
 from scaler.settings import ScalerSettings
 from tests.cluster.controlplane.processes import free_ports
+from tests.contract.commands import page, put_in_front_of
 from tests.contract.scaler.serving import eventually
 from tests.unit.scaler.memory_cluster import MemoryCluster
 from tests.unit.scaler.samples import budget, deployment, policy, recommendation, scaled_object
 from wattkeeper.cli import scaler as command
+from wattkeeper.serving.errors import AddressError
 
 
 @pytest.fixture
@@ -25,20 +26,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> MemoryCluster:
     cluster = MemoryCluster()
     cluster.view.put(policy(), budget(), deployment(), scaled_object(), recommendation())
 
-    def made(*_: Any, **__: Any) -> MemoryCluster:
-        return cluster
-
-    monkeypatch.setattr(command, "KubernetesCluster", made)
-    monkeypatch.setattr(command, "find_credentials", made)
+    put_in_front_of(command, cluster, monkeypatch)
     return cluster
-
-
-async def page(port: int, path: str) -> tuple[int, str]:
-    try:
-        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as answer:
-            return answer.status, await answer.text()
-    except aiohttp.ClientConnectionError:
-        return 0, ""
 
 
 async def test_it_serves_leads_and_hands_over_when_it_is_told_to_stop(cluster: MemoryCluster) -> None:
@@ -69,20 +58,20 @@ async def test_it_serves_leads_and_hands_over_when_it_is_told_to_stop(cluster: M
 
 
 @pytest.mark.parametrize(
-    ("wrong", "words"),
+    ("wrong", "error", "words"),
     [
-        ({"algorithm": "priority-fair-shar"}, "Did you mean priority-fair-share"),
-        ({"prometheus_url": "prometheus:9090"}, "WATTKEEPER_PROMETHEUS_URL"),
-        ({"metrics_address": "nowhere"}, "no host:port"),
-        ({"listen_address": "0.0.0.0:1"}, "--insecure"),
+        ({"algorithm": "priority-fair-shar"}, SettingsError, "Did you mean priority-fair-share"),
+        ({"prometheus_url": "prometheus:9090"}, SettingsError, "WATTKEEPER_PROMETHEUS_URL"),
+        ({"metrics_address": "nowhere"}, AddressError, "no host:port"),
+        ({"listen_address": "0.0.0.0:1"}, SettingsError, "--insecure"),
     ],
 )
 async def test_a_setting_that_cannot_be_used_is_named_at_the_start(
-    cluster: MemoryCluster, wrong: dict[str, Any], words: str
+    cluster: MemoryCluster, wrong: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     (port,) = free_ports(1)
     given: dict[str, Any] = {"metrics_address": f"127.0.0.1:{port}"} | wrong
-    with pytest.raises(SettingsError, match=words):
+    with pytest.raises(error, match=words):
         await command.run(ScalerSettings(**given))
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
-from admission.errors import SettingsError
+from wattkeeper.serving.errors import AddressError
 
 _MOST_PORT: Final = 65_535
 """Resolvers take larger ones, and mean others."""
@@ -21,17 +21,17 @@ async def listen(runner: web.AppRunner, address: str, tls: ssl.SSLContext | None
         The port.
 
     Raises:
-        SettingsError: the address means nothing or cannot be bound.
+        AddressError: the address means nothing or cannot be bound.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or int(port) > _MOST_PORT:
-        raise SettingsError(f"{address} is no host:port")
+        raise AddressError(f"{address} is no host:port")
     await runner.setup()
     try:
         await web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=tls).start()
     except OSError as error:
         await runner.cleanup()
-        raise SettingsError(f"cannot listen on {address}: {error.strerror or error}") from error
+        raise AddressError(f"cannot listen on {address}: {error.strerror or error}") from error
     return int(runner.addresses[0][1])
 
 

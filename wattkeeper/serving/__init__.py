@@ -1,0 +1,1 @@
+"""What every process that listens needs: addresses, health and metrics pages over HTTP. What it answers is not here."""
