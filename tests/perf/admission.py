@@ -1,31 +1,20 @@
 """How fast the API server is answered: `python -m tests.perf.admission [--json PATH]`.
 
-The listener runs in a process of its own on one core, with TLS, the client on another where there is one, over kept
-connections. Reviews are of new pods of 9 kB, of random ones of 1,000 services with usage history, LimitRanges and
-quotas; each is patched: requests, gate and annotations. They come 200 a second, each counted from the instant at which
-it was due, and flat out with 16 in flight. A listener that reads a body and answers the same thing to all is measured
-beside it, in the same process and in turns, because what a call costs at all depends on the machine and its other work.
+Asked over kept TLS connections, 200 times a second. Reviews are of new pods of 9 kB, of random ones of 1,000 services
+with usage history, LimitRanges and quotas; each is patched: requests, gate and annotations.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
 import json
-import os
 import random
 import ssl
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-import numpy as np
 import uvloop
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -37,7 +26,8 @@ from admission.tls import CertificateFiles, ReloadingCertificates
 from admission.usage_model import Sample, UsageModel
 from admission.view import AdmissionView
 from tests.cluster.controlplane.certificates import Authority
-from tests.perf.rows import Row, at_most, report
+from tests.perf.beside import IN_FLIGHT, Ask, compared, in_turns, pin, serving, until_closed
+from tests.perf.rows import Row, report
 from tests.unit.admission.samples import (
     GIB,
     NAMESPACE,
@@ -65,29 +55,9 @@ COMMAND = "python -m tests.perf.admission"
 SERVICES = 1_000
 POD_BYTES = 9_000
 REVIEWS_PER_SECOND = 200
-ROUNDS, PACED_SECONDS, FLAT_OUT_SECONDS, WARM_UP_REVIEWS = 6, 2.0, 1.0, 500
-IN_FLIGHT = 16
 BODIES = 200
 AIM_P99_MILLISECONDS = 5.0
 CONTAINERS = ("kserve-container", "queue-proxy", "istio-proxy")
-
-Ask = Callable[[bytes], Awaitable[None]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """Of one listener."""
-
-    p50_milliseconds: float
-    p99_milliseconds: float
-    reviews_per_second: float
-
-
-def pin(core: int) -> None:
-    """Keeps this process on one core where there are several."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) > 1:
-        os.sched_setaffinity(0, {cores[core % len(cores)]})
 
 
 def name_of(number: int) -> str:
@@ -171,8 +141,7 @@ async def serve(folder: Path) -> None:
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=certificates.context()).start()
     gc.collect()
     gc.freeze()  # As the command does.
-    print(ours.port, runner.addresses[0][1], flush=True)
-    await asyncio.to_thread(sys.stdin.read)
+    await until_closed(ours.port, int(runner.addresses[0][1]))
     await ours.drain()
     await runner.cleanup()
 
@@ -205,45 +174,13 @@ def body(number: int) -> bytes:
     return json.dumps(review, separators=(",", ":")).encode()
 
 
-async def paced(ask: Ask, bodies: list[bytes], source: random.Random) -> list[float]:
-    """Returns milliseconds of each review at an even pace, from when it was due."""
-    taken: list[float] = []
-    begin = time.perf_counter() + 0.1
-
-    async def one(due: float) -> None:
-        await ask(source.choice(bodies))
-        taken.append((time.perf_counter() - due) * 1000.0)
-
-    async with asyncio.TaskGroup() as reviews:
-        for number in range(int(PACED_SECONDS * REVIEWS_PER_SECOND)):
-            due = begin + number / REVIEWS_PER_SECOND
-            await asyncio.sleep(max(due - time.perf_counter(), 0.0))
-            # The loop's own lateness in waking is the client's, not the server's.
-            reviews.create_task(one(max(due, time.perf_counter())))
-    return taken
-
-
-async def flat_out(ask: Ask, bodies: list[bytes], source: random.Random) -> float:
-    """Returns reviews a second with some always in flight."""
-    end = time.perf_counter() + FLAT_OUT_SECONDS
-    counts = [0] * IN_FLIGHT
-
-    async def worker(place: int) -> None:
-        while time.perf_counter() < end:
-            await ask(source.choice(bodies))
-            counts[place] += 1
-
-    begin = time.perf_counter()
-    await asyncio.gather(*(worker(place) for place in range(IN_FLIGHT)))
-    return sum(counts) / (time.perf_counter() - begin)
-
-
-def asking(client: aiohttp.ClientSession, port: int, *, patched: bool) -> Ask:
+def asking(client: aiohttp.ClientSession, port: int, bodies: list[bytes], *, patched: bool) -> Ask:
     """Returns what asks one listener and makes sure that it did its work."""
     url = f"https://localhost:{port}/mutate-pods"
+    source = random.Random(3)
 
-    async def ask(sent: bytes) -> None:
-        async with client.post(url, data=sent) as answer:
+    async def ask() -> None:
+        async with client.post(url, data=source.choice(bodies)) as answer:
             got = await answer.read()
         if answer.status != 200 or (b'"patch"' in got) is not patched:
             raise RuntimeError(f"{answer.status}: {got[:200]!r}")
@@ -251,50 +188,25 @@ def asking(client: aiohttp.ClientSession, port: int, *, patched: bool) -> Ask:
     return ask
 
 
-async def measure(ports: list[int], trusted: Path) -> list[Figures]:
-    """Measures listeners in turns, so that whatever else the machine does meets all of them."""
+async def measure(ports: list[int], trusted: Path) -> list[Row]:
+    """Measures ours, which is at the first port, beside the empty one."""
     source = random.Random(1)
     bodies = [body(source.randrange(SERVICES)) for _ in range(BODIES)]
     context = ssl.create_default_context(cafile=trusted)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, limit=IN_FLIGHT * 2)) as client:
-        asks = [asking(client, port, patched=place == 0) for place, port in enumerate(ports)]
-        for ask in asks:
-            for _ in range(WARM_UP_REVIEWS):
-                await ask(source.choice(bodies))
-        taken: list[list[float]] = [[] for _ in asks]
-        rates: list[list[float]] = [[] for _ in asks]
-        for _ in range(ROUNDS):
-            for place, ask in enumerate(asks):
-                taken[place] += await paced(ask, bodies, source)
-                rates[place].append(await flat_out(ask, bodies, source))
-    return [
-        Figures(
-            p50_milliseconds=float(np.percentile(milliseconds, 50)),
-            p99_milliseconds=float(np.percentile(milliseconds, 99)),
-            reviews_per_second=float(np.median(rate)),
-        )
-        for milliseconds, rate in zip(taken, rates, strict=True)
-    ]
-
-
-def rows(ours: Figures, empty: Figures) -> list[Row]:
-    """Returns every figure as a row."""
-    name = f"pod review over TLS, {SERVICES:,} services"
-
-    def plain(what: str, value: float, unit: str) -> Row:
-        return Row(name=what, value=round(value, 4), unit=unit, command=COMMAND)
-
-    return [
-        at_most(f"{name}, {REVIEWS_PER_SECOND}/s: p99", ours.p99_milliseconds, "ms", AIM_P99_MILLISECONDS, COMMAND),
-        plain(f"{name}, {REVIEWS_PER_SECOND}/s: p50", ours.p50_milliseconds, "ms"),
-        plain(f"{name}: flat out", ours.reviews_per_second, "reviews/s"),
-        plain(f"empty handler over TLS, {REVIEWS_PER_SECOND}/s: p99", empty.p99_milliseconds, "ms"),
-        plain(f"empty handler over TLS, {REVIEWS_PER_SECOND}/s: p50", empty.p50_milliseconds, "ms"),
-        plain("empty handler over TLS: flat out", empty.reviews_per_second, "reviews/s"),
-        plain("pod review over empty handler: p99", ours.p99_milliseconds / empty.p99_milliseconds, "x"),
-        plain("pod review over empty handler: p50", ours.p50_milliseconds / empty.p50_milliseconds, "x"),
-        plain("pod review over empty handler: reviews/s", ours.reviews_per_second / empty.reviews_per_second, "x"),
-    ]
+        asks = [asking(client, port, bodies, patched=place == 0) for place, port in enumerate(ports)]
+        ours, empty = await in_turns(asks, per_second=REVIEWS_PER_SECOND)
+    return compared(
+        ours,
+        empty,
+        what="pod review",
+        among=f"pod review over TLS, {SERVICES:,} services",
+        beside="empty handler over TLS",
+        unit="reviews/s",
+        per_second=REVIEWS_PER_SECOND,
+        aim_p99_milliseconds=AIM_P99_MILLISECONDS,
+        command=COMMAND,
+    )
 
 
 def main() -> None:
@@ -307,20 +219,11 @@ def main() -> None:
         pin(0)
         uvloop.run(serve(arguments.serve))
         return
-    pin(1)
     with tempfile.TemporaryDirectory() as folder:
         authority = Authority(Path(folder))
         authority.issue("server")
-        server = subprocess.Popen(
-            [sys.executable, "-m", "tests.perf.admission", "--serve", folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        with server:
-            assert server.stdout is not None
-            ports = [int(port) for port in server.stdout.readline().split()]
-            report(rows(*uvloop.run(measure(ports, authority.certificate))), arguments.json)
+        with serving("-m", "tests.perf.admission", "--serve", folder) as ports:
+            report(uvloop.run(measure(ports, authority.certificate)), arguments.json)
 
 
 if __name__ == "__main__":

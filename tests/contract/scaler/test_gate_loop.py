@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
 
-import numpy as np
 import pytest
 from msgspec.structs import replace as changed
 from prometheus_client import CollectorRegistry
@@ -17,14 +15,14 @@ from tests.contract.scaler.serving import StillClock
 from tests.unit.scaler.gated_pods import pod
 from tests.unit.scaler.hand_clock import settle
 from tests.unit.scaler.memory_cluster import MemoryCluster
-from tests.unit.scaler.results import no_measurements
+from tests.unit.scaler.results import no_measurements, readings
 from tests.unit.scaler.samples import NAMESPACE, NOW, policy
 from wattkeeper.algorithms.priority_fair_share import PriorityFairShare
 from wattkeeper.api.admission import ADMISSION_ENABLED, ADMISSION_LABEL, INFERENCE_SERVICE_LABEL
 from wattkeeper.api.meta import LabelSelector, ObjectMeta
 from wattkeeper.api.power_budget import PowerBudget, PowerBudgetSpec
 from wattkeeper.api.power_recommendation import PowerRecommendation, PowerRecommendationStatus
-from wattkeeper.api.readings import Column, Measurements
+from wattkeeper.api.readings import Measurements
 from wattkeeper.cluster.objects import (
     Deployment,
     DeploymentSpec,
@@ -42,11 +40,6 @@ from wattkeeper.recommender.settings import RecommenderSettings
 from wattkeeper.recommender.step import Recommender
 
 TICK = 5.0
-K = TypeVar("K")
-
-
-def readings(keys: list[K], value: float, now: float) -> Column[K]:
-    return Column(keys=tuple(keys), values=np.full(len(keys), value), timestamps=np.full(len(keys), now))
 
 
 class ScriptedReader:

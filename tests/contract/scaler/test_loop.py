@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
 
-import numpy as np
 import pytest
 from msgspec.structs import replace as changed
 from prometheus_client import CollectorRegistry, generate_latest
@@ -14,14 +12,14 @@ from scaler.metrics import ScalerMetrics
 from scaler.service import RecommenderService, ServiceOptions
 from tests.contract.scaler.serving import StillClock, client, metrics_request, reference, serving
 from tests.unit.scaler.memory_cluster import MemoryCluster
-from tests.unit.scaler.results import no_measurements
+from tests.unit.scaler.results import no_measurements, readings
 from tests.unit.scaler.samples import NAMESPACE, NOW, deployment, policy, scaled_object
 from wattkeeper.algorithms.priority_fair_share import PriorityFairShare
 from wattkeeper.api.meta import ObjectMeta, OwnerReference
 from wattkeeper.api.power_budget import PowerBudget, PowerBudgetSpec
 from wattkeeper.api.power_capping_policy import Demand
 from wattkeeper.api.power_recommendation import PowerRecommendation
-from wattkeeper.api.readings import Column, Measurements, PodKey
+from wattkeeper.api.readings import Measurements, PodKey
 from wattkeeper.cluster.objects import Node, NodeStatus, Pod, PodCondition, PodSpec, PodStatus
 from wattkeeper.power.readers.reader import ReadRequest
 from wattkeeper.recommender.collect import ReadingsCollector
@@ -30,11 +28,6 @@ from wattkeeper.recommender.step import Recommender
 
 PODS = [PodKey(NAMESPACE, f"llm-7d9c-{number}") for number in range(4)]
 TICK = 5.0
-K = TypeVar("K")
-
-
-def readings(keys: list[K], value: float, now: float) -> Column[K]:
-    return Column(keys=tuple(keys), values=np.full(len(keys), value), timestamps=np.full(len(keys), now))
 
 
 class ScriptedReader:

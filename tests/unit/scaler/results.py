@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from tests.unit.scaler.samples import NAMESPACE, NOW
 from wattkeeper.api.readings import Column, Floats, Ints, Measurements, Mode, PodKey, ServiceKey
 from wattkeeper.guard.guarded_plan import GrantReason, GuardedPlan
 from wattkeeper.recommender.result import BudgetResults, GateResults, PodViolation, ServiceResults, StepResult
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +121,10 @@ def decision(
 
 def violation(name: str, watts: float = 700.0, domain: int = 0) -> PodViolation:
     return PodViolation(pod=PodKey(NAMESPACE, name), domain=domain, watts=watts)
+
+
+def readings(keys: list[K], value: float, now: float) -> Column[K]:
+    return Column(keys=tuple(keys), values=np.full(len(keys), value), timestamps=np.full(len(keys), now))
 
 
 def no_measurements(*problems: str) -> Measurements:
