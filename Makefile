@@ -11,8 +11,10 @@ INSTALLED := .venv/.installed
 # Alone in a network namespace nothing of a test run reaches the network, or is reached from it.
 NETNS := $(PYTHON) -m tests.cluster.controlplane.netns --
 CLUSTER_REPORT := build/cluster-tests.xml
-# More words for pytest, such as PYTEST_FLAGS="-k budget -x".
+# More words for pytest, such as PYTEST_FLAGS="-k budget -x"; "-n 0" keeps a debugger's terminal.
 PYTEST_FLAGS ?=
+# The control plane's tests share one, so those run in one process.
+PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 
 .PHONY: help
 help: ## List the targets.
@@ -30,7 +32,7 @@ test: test-unit test-cluster ## Run every test; those on the real control plane 
 
 .PHONY: test-unit
 test-unit: $(INSTALLED) ## Run the tests that need nothing but Python.
-	$(BIN)/pytest tests/unit tests/contract -m "not cluster" $(PYTEST_FLAGS)
+	$(BIN)/pytest tests/unit tests/contract -m "not cluster" $(PARALLEL) $(PYTEST_FLAGS)
 
 .PHONY: test-cluster
 test-cluster: $(INSTALLED) ## Run the tests on a real control plane (REQUIRE_CLUSTER=1: fail where they would skip).
