@@ -84,6 +84,7 @@ def _findings(result: StepResult, row: int) -> tuple[Finding, ...]:
     budgets = result.budgets
     rung, nodes = Rung(int(budgets.rung[row])), int(budgets.nodes[row])
     stale, unachievable = rung >= Rung.FROZEN, bool(budgets.unachievable[row])
+    over = float(budgets.over_watts[row]) > 0.0
     if nodes == 0:
         ready = Finding(
             type="Ready", holds=False, reason="NoNodes", message="nodeSelector selects no node: correct it."
@@ -101,6 +102,14 @@ def _findings(result: StepResult, row: int) -> tuple[Finding, ...]:
             holds=stale,
             reason=f"Readings{RUNGS[rung]}",
             message="Too many of the domain's nodes lack fresh power readings: nothing rises." if stale else "",
+        ),
+        Finding(
+            type="OverBudget",
+            holds=over,
+            reason="OverLimit" if over else "WithinLimit",
+            message="The guarded sum is above the limit: overWatts says by how much, violatingPods what to look at."
+            if over
+            else "",
         ),
         Finding(
             type="CapUnachievable",

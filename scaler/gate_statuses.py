@@ -35,6 +35,7 @@ class GateStatus:
         self._granted = int(result.plan.grants[row])
         self._stale = bool(result.services.stale[row])
         self._blocked = bool(gate.rollout_blocked[row])
+        self._slipped = int(gate.slipped[row])
         self._budget = result.plan.domains[binding] if binding >= 0 else ""
         said = before.status if before is not None else PowerRecommendationStatus()
         self._watts = _steady(said.waiting_pods, self._budget, float(round(float(gate.missing_watts[row]))))
@@ -63,7 +64,9 @@ class GateStatus:
 
     def findings(self) -> tuple[Finding, ...]:
         """Returns what conditions say; nothing of a service whose pods do not wait."""
-        return (self._waiting_finding(), self._rollout_finding()) if self._gated else ()
+        if not self._gated:
+            return ()
+        return self._waiting_finding(), self._rollout_finding(), self._slipped_finding()
 
     def _waiting_finding(self) -> Finding:
         if self._queue is None:
@@ -89,6 +92,17 @@ class GateStatus:
             return Finding(type="RolloutBlocked", holds=True, reason="ReadingsStale", message=why)
         why = f"{need} no watts can be freed for it. {_REMEDY}"
         return Finding(type="RolloutBlocked", holds=True, reason="NoWatts", message=why)
+
+    def _slipped_finding(self) -> Finding:
+        if not self._slipped:
+            return Finding(type="PodsSlipped", holds=False, reason="NoneSlipped")
+        pods = "1 pod" if self._slipped == 1 else f"{self._slipped} pods"
+        return Finding(
+            type="PodsSlipped",
+            holds=True,
+            reason="AdmittedUngated",
+            message=f"{pods} started without passing the admission plugin. Their watts are charged like any other's.",
+        )
 
 
 def waiting_differs(old: Sequence[WaitingPod], new: Sequence[WaitingPod]) -> bool:

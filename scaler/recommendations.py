@@ -190,7 +190,9 @@ def _findings(result: StepResult, row: int, reason: GrantReason, found: CapFindi
         reason="ReadingsStale" if stale else "ReadingsFresh",
         message="A domain of this service has readings too old to raise anything." if stale else "",
     )
-    return ready, _enforced(result, row, found, enforcing=enforcing), telemetry, _unachievable(result, row, found)
+    enforced = _enforced(result, row, found, enforcing=enforcing)
+    shadow = () if enforcing else (_above_advice(result, row),)
+    return ready, enforced, telemetry, _unachievable(result, row, found), *shadow
 
 
 def _enforced(result: StepResult, row: int, found: CapFindings, *, enforcing: bool) -> Finding:
@@ -207,6 +209,21 @@ def _enforced(result: StepResult, row: int, found: CapFindings, *, enforcing: bo
     if not bool(result.services.enforced[row]):
         return Finding(type="CapEnforced", holds=False, reason="Shedding", message=hints)
     return Finding(type="CapEnforced", holds=True, reason="WithinGrant", message=hints)
+
+
+def _above_advice(result: StepResult, row: int) -> Finding:
+    """Says whether a budget would have stopped replicas that run because the policy's mode stops none."""
+    binding, runs = int(result.plan.binding[row]), int(result.services.active[row])
+    target = int(result.plan.grants[row])
+    if binding < 0 or runs <= target:
+        return Finding(type="AboveAdvice", holds=False, reason="WithinAdvice")
+    return Finding(
+        type="AboveAdvice",
+        holds=True,
+        reason="BudgetExceeded",
+        message=f"{runs} replicas run, and PowerBudget {result.plan.domains[binding]} carries {target}. The policy's "
+        "mode stops none.",
+    )
 
 
 def _unachievable(result: StepResult, row: int, found: CapFindings) -> Finding:

@@ -21,6 +21,7 @@ class Row:
 
     name: str = "llm"
     grant: int = 3
+    active: int = 3
     demand: int = 6
     reason: GrantReason = GrantReason.BUDGET_BINDS
     mode: Mode = Mode.SCALE
@@ -84,7 +85,7 @@ def decision(
             cap_only=_bools([False] * len(rows)),
             claimed_twice=_bools([row.claimed_twice for row in rows]),
             demand=_ints([row.demand for row in rows]),
-            active=_ints([row.grant for row in rows]),
+            active=_ints([row.active for row in rows]),
             replica_watts=_floats([row.replica_watts for row in rows]),
             stale=_bools([row.stale for row in rows]),
             unachievable=_bools([row.unachievable for row in rows]),

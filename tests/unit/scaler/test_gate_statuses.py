@@ -111,7 +111,7 @@ async def test_nobody_waits_once_all_have_left(room: Room) -> None:
 
 async def test_a_service_whose_pods_do_not_wait_says_nothing_of_gates(room: Room) -> None:
     await room.publish(decision(Row()))
-    assert {one.type for one in room.status.conditions}.isdisjoint({"PodsWaiting", "RolloutBlocked"})
+    assert {one.type for one in room.status.conditions}.isdisjoint({"PodsWaiting", "RolloutBlocked", "PodsSlipped"})
 
 
 async def test_the_same_wait_is_written_once(room: Room) -> None:
@@ -155,6 +155,9 @@ async def test_slipped_pods_are_counted(room: Room) -> None:
     await room.publish(decision(Row(gated=True)))
     assert await room.publish(decision(Row(gated=True, slipped=2), now=NOW + 5)) == 1
     assert room.status.slipped_pods == 2
+    assert message_of(room.status.conditions, "PodsSlipped").startswith("2 pods started")
+    await room.publish(decision(Row(gated=True), now=NOW + 10))
+    assert not holds(room.status.conditions, "PodsSlipped")
 
 
 async def test_a_pod_that_waits_is_told_once_and_again_for_another_budget(room: Room) -> None:

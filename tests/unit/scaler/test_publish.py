@@ -1,14 +1,16 @@
 import pytest
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from scaler.conditions import holds, message_of
+from scaler.freshness import format_instant
 from scaler.gates import Queue
 from scaler.metrics import ScalerMetrics
 from scaler.publish import Publisher
 from tests.unit.scaler.memory_cluster import MemoryCluster
 from tests.unit.scaler.results import Row, decision, violation
 from tests.unit.scaler.samples import NAMESPACE, NOW, budget, deployment, policy, scaled_object
-from wattkeeper.api.power_budget import PowerBudget
+from wattkeeper.api.power_budget import ParentRef, PowerBudget
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
 from wattkeeper.api.power_recommendation import PowerRecommendation, PowerRecommendationStatus
 from wattkeeper.api.readings import Mode, ServiceKey
@@ -53,6 +55,11 @@ class Publication:
 
     def failed(self, what: str) -> float:
         return self.registry.get_sample_value("wattkeeper_writes_total", {"what": what, "outcome": "failed"}) or 0.0
+
+
+def child(name: str, watts: float) -> PowerBudget:
+    alone = budget(name, evaluated=None, watts=watts)
+    return replace(alone, spec=replace(alone.spec, parent_ref=ParentRef(name="hall")))
 
 
 @pytest.fixture
@@ -186,10 +193,57 @@ async def test_a_budget_says_its_sums_and_which_pods_have_to_go(publication: Pub
     assert "chat/pod-0 (700 W)" in publication.cluster.events[0].note
 
 
+async def test_a_budget_whose_group_contradicts_itself_says_so_without_a_webhook(publication: Publication) -> None:
+    publication.cluster.view.put(child("rack-a", 6_000.0), child("rack-b", 6_000.0))
+    await publication.writes(decision(Row(), domains=("hall", "rack-a", "rack-b")))
+    conditions = publication.budget().status.conditions
+    assert not holds(conditions, "GroupConsistent")
+    assert message_of(conditions, "GroupConsistent").startswith("spec.limitWatts: children may draw 12,000 W together")
+    found = publication.cluster.view.get(PowerBudget, "", "rack-a")
+    assert found is not None
+    assert holds(found.status.conditions, "GroupConsistent")
+
+
+async def test_a_budget_that_stands_alone_says_nothing_about_groups(publication: Publication) -> None:
+    await publication.writes(decision(Row()))
+    assert "GroupConsistent" not in {one.type for one in publication.budget().status.conditions}
+
+
 async def test_a_budget_that_is_inside_and_fresh_again_says_so(publication: Publication) -> None:
     await publication.writes(decision(Row(), over=1_000.0, rung=2))
     await publication.writes(decision(Row(), now=NOW + 5))
     assert publication.events() == ["WithinBudget", "ReadingsRecovered"]
+
+
+async def test_a_budget_says_since_when_it_is_over(publication: Publication) -> None:
+    for tick, over in enumerate((0.0, 10.0, 20.0)):
+        await publication.writes(decision(Row(), over=over, now=NOW + tick))
+    (found,) = [one for one in publication.budget().status.conditions if one.type == "OverBudget"]
+    assert (found.status, found.last_transition_time) == ("True", format_instant(NOW + 1))
+
+
+@pytest.mark.parametrize("mode", [Mode.OFF, Mode.INITIAL])
+async def test_a_service_that_nobody_caps_says_that_more_runs_than_its_budget_carries(
+    publication: Publication, mode: Mode
+) -> None:
+    await publication.writes(decision(Row(mode=mode, grant=3, active=5)))
+    assert message_of(publication.status().conditions, "AboveAdvice") == (
+        "5 replicas run, and PowerBudget hall carries 3. The policy's mode stops none."
+    )
+    await publication.writes(decision(Row(mode=mode, grant=5, active=5), now=NOW + 1))
+    assert not holds(publication.status().conditions, "AboveAdvice")
+
+
+async def test_replicas_that_only_the_traffic_does_not_ask_for_are_not_above_the_advice(
+    publication: Publication,
+) -> None:
+    await publication.writes(decision(Row(mode=Mode.OFF, grant=2, demand=2, active=5, reason=MET)))
+    assert not holds(publication.status().conditions, "AboveAdvice")
+
+
+async def test_an_enforced_service_has_no_advice(publication: Publication) -> None:
+    await publication.writes(decision(Row(grant=3, active=5)))
+    assert "AboveAdvice" not in {one.type for one in publication.status().conditions}
 
 
 async def test_cuts_and_raises_by_a_budget_are_events_and_demand_alone_is_none(publication: Publication) -> None:
