@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from scaler.conditions import Finding, with_transitions
 from scaler.freshness import format_instant, parse_instant
+from wattkeeper.api.budget_groups import BudgetGroups
 from wattkeeper.api.power_budget import PowerBudget, PowerBudgetStatus, ViolatingPod
 from wattkeeper.api.readings import Rung
 from wattkeeper.cluster.interface import View
@@ -29,10 +30,12 @@ def wanted_budgets(result: StepResult, view: View) -> Iterator[tuple[PowerBudget
             pods[violation.domain].append(
                 ViolatingPod(namespace=name.namespace, name=name.name, watts=_whole(violation.watts))
             )
+    groups = BudgetGroups(view.all(PowerBudget).values())
     for row, name in enumerate(result.plan.domains):
         before = view.get(PowerBudget, "", name)
         if before is not None:
-            yield before, replace(before, status=_status(result, row, before, tuple(pods.get(row, ()))))
+            findings = (*_findings(result, row), *_of_group(groups, before))
+            yield before, replace(before, status=_status(result, row, before, findings, tuple(pods.get(row, ()))))
 
 
 def budget_differs(before: PowerBudget, after: PowerBudget, *, now: float, refresh_seconds: float) -> bool:
@@ -59,7 +62,11 @@ def budget_differs(before: PowerBudget, after: PowerBudget, *, now: float, refre
 
 
 def _status(
-    result: StepResult, row: int, before: PowerBudget, violating_pods: tuple[ViolatingPod, ...]
+    result: StepResult,
+    row: int,
+    before: PowerBudget,
+    findings: tuple[Finding, ...],
+    violating_pods: tuple[ViolatingPod, ...],
 ) -> PowerBudgetStatus:
     budgets = result.budgets
     limit, guarded = float(budgets.limit_watts[row]), float(budgets.guarded_watts[row])
@@ -76,7 +83,7 @@ def _status(
         readings=RUNGS[Rung(int(budgets.rung[row]))],
         last_evaluated=format_instant(result.now),
         violating_pods=violating_pods,
-        conditions=with_transitions(_findings(result, row), before.status.conditions, before.metadata, result.now),
+        conditions=with_transitions(findings, before.status.conditions, before.metadata, result.now),
     )
 
 
@@ -121,6 +128,17 @@ def _findings(result: StepResult, row: int) -> tuple[Finding, ...]:
             else "",
         ),
     )
+
+
+def _of_group(groups: BudgetGroups, budget: PowerBudget) -> tuple[Finding, ...]:
+    """Returns whether a budget and its group agree; nothing of one that stands alone."""
+    if not groups.grouped(budget):
+        return ()
+    found = next(groups.contradictions(budget), None)
+    if found is None:
+        return (Finding(type="GroupConsistent", holds=True, reason="Consistent"),)
+    message = f"{found.field}: {found.message}"
+    return (Finding(type="GroupConsistent", holds=False, reason=found.reason, message=message),)
 
 
 def _whole(watts: float, *, up: bool = False) -> float:

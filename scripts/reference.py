@@ -108,6 +108,8 @@ def _meaning(node: Schema, required: bool) -> str:
 
 
 def _number(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:,.0f}" if isinstance(value, int | float) and value == int(value) else str(value)
 
 

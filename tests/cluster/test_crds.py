@@ -164,7 +164,13 @@ async def test_the_server_fills_in_the_defaults_that_the_structs_have(api: Api) 
     budget = await dry_run(api, BUDGET)
     read = msgspec.convert(budget, PowerBudget)
     assert read.spec == PowerBudget(metadata=read.metadata, spec=type(read.spec)(limit_watts=12000.0)).spec
-    assert budget["spec"] == {"limitWatts": 12000, "meter": "node", "reservedWatts": 0, "shedSeconds": 300}
+    assert budget["spec"] == {
+        "limitWatts": 12000,
+        "meter": "node",
+        "oversubscribed": False,
+        "reservedWatts": 0,
+        "shedSeconds": 300,
+    }
     policy = await dry_run(api, with_spec(POLICY, demand={"targetPerReplica": 4}))
     assert msgspec.convert(policy, PowerCappingPolicy).spec.demand is not None
     assert policy["spec"] == {

@@ -61,6 +61,9 @@ class PowerBudgetSpec(Wire, frozen=True, kw_only=True):
         ),
     ] = 300
     parent_ref: ParentRef | None = None
+    oversubscribed: Annotated[
+        bool, Meta(description="Budgets that name this one as their parent may add up to more than it has.")
+    ] = False
     namespace_priorities: Annotated[
         tuple[NamespacePriority, ...],
         Meta(
