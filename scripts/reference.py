@@ -122,7 +122,8 @@ def settings_page() -> str:
     lines = [
         "# Settings\n",
         "Each is an environment variable. Where the command has an option for it, that is the name without its prefix,",
-        "in lower case, with dashes. In the chart they go into `settings`; it sets those marked (chart) itself.\n",
+        "in lower case, with dashes. In the chart the scaler's go into `settings` and the admission plugin's into",
+        "`admission.settings`; it sets those marked (chart) itself.\n",
     ]
     services: dict[str, type[BaseSettings]] = {"scaler": ScalerSettings, "admission": AdmissionSettings}
     for command, settings in services.items():
@@ -148,11 +149,16 @@ def values_schema(text: str) -> str:
         text: the schema as it is; all but its settings is written by hand.
     """
     values: dict[str, Any] = json.loads(text)
+    values["properties"]["settings"] = _settings_schema(ScalerSettings)
+    values["properties"]["admission"]["properties"]["settings"] = _settings_schema(AdmissionSettings)
+    return json.dumps(values, indent=2) + "\n"
+
+
+def _settings_schema(settings: type[BaseSettings]) -> Schema:
     given = {"type": ["string", "number", "boolean"]}
-    names = [name for name in ScalerSettings.model_fields if name not in SET_BY_CHART]
-    values["properties"]["settings"] = {
+    names = [name for name in settings.model_fields if name not in SET_BY_CHART]
+    return {
         "type": "object",
         "additionalProperties": False,
         "properties": {f"{PREFIX}{name.upper()}": given for name in names},
     }
-    return json.dumps(values, indent=2) + "\n"

@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
@@ -43,9 +43,17 @@ def rendered_chart(
     return cast("list[Object]", json.loads(_rendered(release, namespace, json.dumps(values or {}, sort_keys=True))))
 
 
-def rendered_access(*, release: str = "wattkeeper", namespace: str = "wattkeeper") -> list[Object]:
-    """Returns the chart's service account and roles alone; arguments and errors as above."""
-    return [one for one in rendered_chart(release=release, namespace=namespace) if one["kind"] in ACCESS_KINDS]
+def of_component(items: Iterable[Object], component: str) -> list[Object]:
+    """Returns the objects of one part of the product: scaler or admission."""
+    return [one for one in items if one["metadata"]["labels"]["app.kubernetes.io/component"] == component]
+
+
+def rendered_access(
+    component: str = "scaler", *, release: str = "wattkeeper", namespace: str = "wattkeeper"
+) -> list[Object]:
+    """Returns the service account and roles of one part of the product alone; the rest as above."""
+    items = of_component(rendered_chart(release=release, namespace=namespace), component)
+    return [one for one in items if one["kind"] in ACCESS_KINDS]
 
 
 def helm(*arguments: str, kubeconfig: Path = Path("/dev/null")) -> str:

@@ -9,11 +9,21 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.chart import CHART, ChartError, helm, rendered_access, rendered_chart
+from tests.cluster.chart import CHART, ChartError, helm, of_component, rendered_access, rendered_chart
 from tests.cluster.controlplane.api import Api, Object
 from tests.cluster.controlplane.bench import Bench
 from tests.cluster.controlplane.plane import Plane
+from wattkeeper.api.admission import (
+    ADMISSION_ENABLED,
+    ADMISSION_LABEL,
+    CAPPED_LABEL,
+    INFERENCE_SERVICE_LABEL,
+    LLM_INFERENCE_SERVICE,
+    PART_OF_LABEL,
+)
 from wattkeeper.api.crds import definitions
+from wattkeeper.cluster.interface import WATCHED_BY_ADMISSION
+from wattkeeper.cluster.resources import RESOURCES
 
 ROOT = CHART.parents[1]
 SAMPLES = ROOT / "manifests" / "samples"
@@ -35,6 +45,19 @@ VARIANTS: dict[str, dict[str, object]] = {
         "serviceAccount": {"annotations": {"note": "x"}},
         "service": {"annotations": {"note": "x"}, "port": 9443},
     },
+    "no admission plugin": {"admission": {"enabled": False}},
+    "an admission plugin of one's own making": {
+        "admission": {
+            "replicas": 1,
+            "settings": {"WATTKEEPER_PROMETHEUS_URL": "http://prometheus.monitoring:9090"},
+            "extraEnv": [{"name": "WATTKEEPER_EXTRA", "value": "x"}],
+            "serviceAccount": {"name": "own", "annotations": {"note": "x"}},
+            "service": {"port": 8443, "annotations": {"note": "x"}},
+            "webhook": {"failurePolicy": "Fail", "timeoutSeconds": 2, "annotations": {"note": "x"}},
+            "tls": {"existingSecret": "mine"},
+            "affinity": {"nodeAffinity": {}},
+        },
+    },
 }
 
 
@@ -46,13 +69,13 @@ async def strictly(api: Api, item: Object) -> Object:
     return await api.request("PATCH", path, item, content_type="application/apply-patch+yaml", query=query)
 
 
-def only(items: list[Object], kind: str) -> Object:
-    (found,) = (one for one in items if one["kind"] == kind)
+def only(items: list[Object], kind: str, component: str = "scaler") -> Object:
+    (found,) = (one for one in of_component(items, component) if one["kind"] == kind)
     return found
 
 
-def container(items: list[Object]) -> dict[str, Any]:
-    (found,) = only(items, "Deployment")["spec"]["template"]["spec"]["containers"]
+def container(items: list[Object], component: str = "scaler") -> dict[str, Any]:
+    (found,) = only(items, "Deployment", component)["spec"]["template"]["spec"]["containers"]
     return found
 
 
@@ -73,7 +96,54 @@ def test_certificates_by_cert_manager_name_the_services_address(plane: Plane) ->
     spec = only(items, "Certificate")["spec"]
     assert spec["dnsNames"][0] == "wattkeeper.power.svc"
     assert spec["issuerRef"] == issuer
-    assert [one for one in items if one["kind"] == "Secret"] == []
+    assert [one for one in of_component(items, "scaler") if one["kind"] == "Secret"] == []
+
+
+def test_only_pods_that_say_so_in_namespaces_that_were_opted_in_come_before_the_webhook(plane: Plane) -> None:
+    hooks = only(rendered_chart(), "MutatingWebhookConfiguration", "admission")["webhooks"]
+    opted_in = {"matchLabels": {ADMISSION_LABEL: ADMISSION_ENABLED}}
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+    for hook in hooks:
+        assert hook["namespaceSelector"] == opted_in
+        assert hook["rules"] == [{**rule, "scope": "Namespaced"}]
+        assert (hook["failurePolicy"], hook["sideEffects"]) == ("Ignore", "None")
+        assert hook["timeoutSeconds"] <= 5
+        assert hook["clientConfig"]["service"]["path"] == "/mutate-pods"
+    assert [hook["objectSelector"] for hook in hooks] == [
+        {"matchExpressions": [{"key": INFERENCE_SERVICE_LABEL, "operator": "Exists"}]},
+        {"matchLabels": {PART_OF_LABEL: LLM_INFERENCE_SERVICE}},
+        {"matchLabels": {CAPPED_LABEL: "true"}},
+    ]
+
+
+def test_the_api_server_trusts_the_authority_that_the_chart_makes(plane: Plane) -> None:
+    items = rendered_chart(namespace="power")
+    secret = only(items, "Secret", "admission")["data"]
+    (bundle,) = {
+        hook["clientConfig"]["caBundle"]
+        for hook in only(items, "MutatingWebhookConfiguration", "admission")["webhooks"]
+    }
+    assert bundle == secret["ca.crt"]
+
+
+def test_cert_manager_certifies_the_webhooks_address_and_writes_its_bundle(plane: Plane) -> None:
+    issuer = {"name": "internal", "kind": "ClusterIssuer"}
+    values = {"admission": {"tls": {"certManager": {"enabled": True, "issuerRef": issuer}}}}
+    items = rendered_chart(namespace="power", values=values)
+    certificate = only(items, "Certificate", "admission")
+    assert certificate["spec"]["dnsNames"][0] == "wattkeeper-admission.power.svc"
+    configuration = only(items, "MutatingWebhookConfiguration", "admission")
+    injected = configuration["metadata"]["annotations"]["cert-manager.io/inject-ca-from"]
+    assert injected == f"power/{certificate['metadata']['name']}"
+    assert all("caBundle" not in hook["clientConfig"] for hook in configuration["webhooks"])
+    mounted = only(items, "Deployment", "admission")["spec"]["template"]["spec"]["volumes"]
+    assert {"secretName": certificate["spec"]["secretName"], "defaultMode": 0o440} in [
+        one.get("secret") for one in mounted
+    ]
+
+
+def test_without_the_admission_plugin_nothing_of_it_is_installed(plane: Plane) -> None:
+    assert of_component(rendered_chart(values={"admission": {"enabled": False}}), "admission") == []
 
 
 def test_the_chart_carries_the_definitions_of_this_very_version(plane: Plane) -> None:
@@ -112,9 +182,16 @@ def test_the_container_port_is_the_headless_services_own(plane: Plane) -> None:
 
 
 def test_settings_become_environment_variables(plane: Plane) -> None:
-    items = rendered_chart(values={"settings": {"WATTKEEPER_TICK_SECONDS": 10}})
-    environment = {one["name"]: one.get("value") for one in container(items)["env"]}
-    assert environment["WATTKEEPER_TICK_SECONDS"] == "10"
+    values = {
+        "settings": {"WATTKEEPER_TICK_SECONDS": 10},
+        "admission": {"settings": {"WATTKEEPER_USAGE_SECONDS": 20}},
+    }
+    items = rendered_chart(values=values)
+    for component, name, value in (
+        ("scaler", "WATTKEEPER_TICK_SECONDS", "10"),
+        ("admission", "WATTKEEPER_USAGE_SECONDS", "20"),
+    ):
+        assert {one["name"]: one.get("value") for one in container(items, component)["env"]}[name] == value
 
 
 @pytest.mark.parametrize(
@@ -126,6 +203,10 @@ def test_settings_become_environment_variables(plane: Plane) -> None:
         {"settings": {"WATTKEEPER_TICK_SECOND": 5}},
         {"service": {"port": "grpc"}},
         {"tls": {"certManager": {"enabled": True}}},
+        {"admission": {"settings": {"WATTKEEPER_TICK_SECONDS": 5}}},
+        {"admission": {"webhook": {"failurePolicy": "Warn"}}},
+        {"admission": {"webhook": {"timeoutSeconds": 30}}},
+        {"admission": {"tls": {"certManager": {"enabled": True}}}},
     ],
     ids=str,
 )
@@ -150,15 +231,22 @@ async def test_an_upgrade_keeps_the_certificates(bench: Bench) -> None:
         installed = await certificates()
         helm("upgrade", release, str(CHART), *place, "--set=replicas=3", kubeconfig=kubeconfig)
         assert await certificates() == installed
-        assert [name for name, _ in installed] == [f"{release}-wattkeeper-ca", f"{release}-wattkeeper-tls"]
+        assert [name for name, _ in installed] == [
+            f"{release}-wattkeeper-admission-tls",
+            f"{release}-wattkeeper-ca",
+            f"{release}-wattkeeper-tls",
+        ]
         assert await bench.replicas(f"{release}-wattkeeper") == 3
     finally:
         helm("uninstall", release, f"--namespace={release}", kubeconfig=kubeconfig)
 
 
-async def allowed(api: Api, verb: str, resource: str, *, namespace: str = "", group: str = "", sub: str = "") -> bool:
+async def allowed(
+    api: Api, verb: str, resource: str, *, namespace: str = "", group: str = "", sub: str = "", name: str = ""
+) -> bool:
     """Asks the API server what the client's own account may do."""
     attributes = {"verb": verb, "resource": resource, "group": group, "namespace": namespace, "subresource": sub}
+    attributes["name"] = name
     review: Object = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
@@ -207,6 +295,37 @@ async def test_the_scaler_may_do_what_it_must_and_no_more(bench: Bench) -> None:
             for verb in ("create", "patch", "update"):
                 assert not await allowed(api, verb, "pods", sub=sub, namespace=other), f"{verb} pods/{sub}"
         assert not await allowed(api, "get", "secrets", namespace=own)
+
+
+async def test_the_admission_plugin_may_do_what_it_must_and_no_more(bench: Bench) -> None:
+    name = bench.namespace  # Unique, because roles for the whole cluster are named like the release.
+    items = rendered_access("admission", release=name, namespace=bench.namespace)
+    for item in items:
+        await bench.apply(item)
+    account = only(items, "ServiceAccount", "admission")["metadata"]["name"]
+    connection = (await bench.account(bench.namespace, account)).connection
+    own, other = bench.namespace, "default"
+    async with Api(connection) as api:
+        for kind in WATCHED_BY_ADMISSION:
+            resource = RESOURCES[kind]
+            for verb in ("list", "watch"):
+                assert await allowed(api, verb, resource.plural, group=resource.group), f"{verb} {resource.plural}"
+            for verb in ("create", "patch", "update", "delete"):
+                assert not await allowed(api, verb, resource.plural, group=resource.group), f"{verb} {resource.plural}"
+        for kind in ("powerbudgets", "powercappingpolicies", "powerrecommendations"):
+            assert not await allowed(api, "patch", kind, group="wattkeeper.dev", sub="status")
+        assert await allowed(api, "list", "pods", group="metrics.k8s.io")
+        assert await allowed(api, "create", "events", group="events.k8s.io", namespace=other)
+        for verb in ("get", "create", "patch", "delete"):
+            assert await allowed(api, verb, "configmaps", namespace=own)
+            assert not await allowed(api, verb, "configmaps", namespace=other)
+        leases = {"group": "coordination.k8s.io", "namespace": own}
+        assert await allowed(api, "create", "leases", **leases)
+        assert await allowed(api, "patch", "leases", **leases, name="wattkeeper-admission")
+        assert not await allowed(api, "patch", "leases", **leases, name="wattkeeper-scaler")
+        for sub in ("status", "eviction", "binding", "ephemeralcontainers", "resize"):
+            assert not await allowed(api, "create", "pods", sub=sub, namespace=other), f"pods/{sub}"
+        assert not await allowed(api, "get", "nodes")
 
 
 async def test_every_sample_is_taken_as_it_is(bench: Bench) -> None:

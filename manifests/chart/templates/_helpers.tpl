@@ -20,6 +20,10 @@ app.kubernetes.io/component: scaler
 
 {{- define "wattkeeper.labels" -}}
 {{ include "wattkeeper.selectorLabels" . }}
+{{ include "wattkeeper.releaseLabels" . }}
+{{- end }}
+
+{{- define "wattkeeper.releaseLabels" -}}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}

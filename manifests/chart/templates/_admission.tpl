@@ -1,0 +1,91 @@
+{{- /* The admission plugin: the same image and release as the scaler, and an identity of its own. */ -}}
+{{- define "wattkeeper.admission.fullname" -}}
+{{- printf "%s-admission" (include "wattkeeper.fullname" . | trunc 53 | trimSuffix "-") }}
+{{- end }}
+
+{{- define "wattkeeper.admission.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "wattkeeper.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: admission
+{{- end }}
+
+{{- define "wattkeeper.admission.labels" -}}
+{{ include "wattkeeper.admission.selectorLabels" . }}
+{{ include "wattkeeper.releaseLabels" . }}
+{{- end }}
+
+{{- define "wattkeeper.admission.serviceAccountName" -}}
+{{- if .Values.admission.serviceAccount.create }}
+{{- default (include "wattkeeper.admission.fullname" .) .Values.admission.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.admission.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- /* The Secret whose certificate the listener shows. */ -}}
+{{- define "wattkeeper.admission.tlsSecret" -}}
+{{- default (printf "%s-tls" (include "wattkeeper.admission.fullname" .)) .Values.admission.tls.existingSecret }}
+{{- end }}
+
+{{- /* The names under which the API server may call; it uses the first. */ -}}
+{{- define "wattkeeper.admission.dnsNames" -}}
+{{- $service := include "wattkeeper.admission.fullname" . -}}
+{{- list (printf "%s.%s.svc" $service .Release.Namespace) (printf "%s.%s.svc.cluster.local" $service .Release.Namespace)
+  | toJson }}
+{{- end }}
+
+{{- /* "true" where the chart makes the plugin's certificates. */ -}}
+{{- define "wattkeeper.admission.ownCertificates" -}}
+{{- if and (not .Values.admission.tls.existingSecret) (not .Values.admission.tls.certManager.enabled) }}true{{ end }}
+{{- end }}
+
+{{- /* Makes ca.crt, tls.crt and tls.key once, and keeps what the cluster has: a Secret and a webhook need the same. */ -}}
+{{- define "wattkeeper.admission.certificates" -}}
+{{- $made := .Release.admissionCertificates }}
+{{- if not $made }}
+{{- $secret := include "wattkeeper.admission.tlsSecret" . }}
+{{- $found := (lookup "v1" "Secret" .Release.Namespace $secret).data | default dict }}
+{{- if hasKey $found "ca.crt" }}
+{{- $made = pick $found "ca.crt" "tls.crt" "tls.key" }}
+{{- else }}
+{{- $ca := genCA (printf "%s-ca" (include "wattkeeper.admission.fullname" .)) 3650 }}
+{{- $names := include "wattkeeper.admission.dnsNames" . | fromJsonArray }}
+{{- $pair := genSignedCert (first $names) nil $names 3650 $ca }}
+{{- $made = dict "ca.crt" ($ca.Cert | b64enc) "tls.crt" ($pair.Cert | b64enc) "tls.key" ($pair.Key | b64enc) }}
+{{- end }}
+{{- $_ := set .Release "admissionCertificates" $made }}
+{{- end }}
+{{- $made | toJson }}
+{{- end }}
+
+{{- /* Base64 of the certificates that the API server trusts; "" where somebody else writes them. */ -}}
+{{- define "wattkeeper.admission.caBundle" -}}
+{{- if include "wattkeeper.admission.ownCertificates" . }}
+{{- get (include "wattkeeper.admission.certificates" . | fromJson) "ca.crt" }}
+{{- else if .Values.admission.tls.caBundle }}
+{{- .Values.admission.tls.caBundle | b64enc }}
+{{- end }}
+{{- end }}
+
+{{- /* clientConfig of a webhook; called with a list: the root and the path. */ -}}
+{{- define "wattkeeper.admission.clientConfig" -}}
+{{- $root := first . -}}
+service:
+  name: {{ include "wattkeeper.admission.fullname" $root }}
+  namespace: {{ $root.Release.Namespace }}
+  path: {{ last . }}
+  port: {{ $root.Values.admission.service.port }}
+{{- with include "wattkeeper.admission.caBundle" $root }}
+caBundle: {{ . }}
+{{- end }}
+{{- end }}
+
+{{- /* Annotations of the webhook configurations; cert-manager's injector writes the caBundle where it makes certificates. */ -}}
+{{- define "wattkeeper.admission.webhookAnnotations" -}}
+{{- if .Values.admission.tls.certManager.enabled }}
+cert-manager.io/inject-ca-from: {{ printf "%s/%s" .Release.Namespace (include "wattkeeper.admission.fullname" .) }}
+{{- end }}
+{{- with .Values.admission.webhook.annotations }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
