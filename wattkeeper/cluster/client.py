@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +26,8 @@ from wattkeeper.cluster.metrics import ClusterMetrics
 from wattkeeper.cluster.objects import NodeSelectorTerm, Pod
 from wattkeeper.cluster.state import StateStore
 from wattkeeper.cluster.store import Store
+from wattkeeper.cluster.trust import Secret, WebhookConfiguration, WebhookKind
+from wattkeeper.cluster.trust_store import TrustStore
 from wattkeeper.cluster.usage import PodUsage
 from wattkeeper.cluster.usage_reading import UsageReader
 from wattkeeper.cluster.view import InformerView
@@ -82,6 +84,7 @@ class KubernetesCluster:
         self._leases = Leases(self._connection)
         self._events = EventRecorder(self._connection, clock, metrics, instance=instance or socket.gethostname())
         self._state = StateStore(self._connection)
+        self._trust = TrustStore(self._connection)
         self._tasks: list[asyncio.Task[None]] = []
         self._server_minor: int | None = None
         self._trouble = ""
@@ -171,6 +174,22 @@ class KubernetesCluster:
     async def write_state(self, *, namespace: str, name: str, state: bytes) -> None:
         """Keeps bytes in ConfigMaps, checksummed as a whole."""
         await self._state.write(namespace, name, state)
+
+    async def read_secret(self, *, namespace: str, name: str) -> Secret:
+        """Reads a Secret."""
+        return await self._trust.read_secret(namespace, name)
+
+    async def write_secret(self, read: Secret, data: Mapping[str, bytes]) -> None:
+        """Replaces all values of a Secret that was read."""
+        await self._trust.write_secret(read, data)
+
+    async def read_webhooks(self, *, kind: WebhookKind, name: str) -> WebhookConfiguration:
+        """Reads whom the API server trusts when it calls webhooks."""
+        return await self._trust.read_webhooks(kind, name)
+
+    async def write_bundles(self, read: WebhookConfiguration, bundles: Sequence[bytes]) -> None:
+        """Replaces the caBundles of a configuration that was read, and nothing else of it."""
+        await self._trust.write_bundles(read, bundles)
 
     async def _read_minor(self) -> int:
         """Asks until the API server answers; it may start after us."""

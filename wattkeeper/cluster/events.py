@@ -18,8 +18,9 @@ from wattkeeper.cluster.connection import MERGE_PATCH, Connection
 from wattkeeper.cluster.errors import NotFoundError
 from wattkeeper.cluster.interface import EventRecord
 from wattkeeper.cluster.metrics import ClusterMetrics
-from wattkeeper.cluster.resources import EVENTS, RESOURCES
+from wattkeeper.cluster.resources import EVENTS, RESOURCES, SECRETS
 from wattkeeper.cluster.timestamps import micro_time
+from wattkeeper.cluster.trust import Secret
 from wattkeeper.cluster.writes import FIELD_MANAGER
 
 # The API server counts bytes (kubernetes 1.36 pkg/apis/core/validation/events.go).
@@ -97,8 +98,9 @@ class EventRecorder:
         return True
 
     async def _create(self, event: EventRecord, series: _Series) -> None:
-        meta = event.regarding.metadata
-        resource = RESOURCES[type(event.regarding)]
+        about = event.regarding
+        meta = about.metadata
+        resource = SECRETS if isinstance(about, Secret) else RESOURCES[type(about)]
         body = {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,

@@ -1,12 +1,13 @@
 """The one interface to a cluster. The Kubernetes client implements it, and so does the digital twin.
 
 Reading is from memory: a `View` is a complete, current picture or says that it is not. Writing is a handful of verbs
-on Wattkeeper's own kinds, the power gate of pods, Leases, Events and state. Nothing else of a cluster can be reached.
+on Wattkeeper's own kinds, the power gate of pods, Leases, Events, state, and the certificates of its own webhooks.
+Nothing else of a cluster can be reached.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
@@ -25,6 +26,7 @@ from wattkeeper.cluster.objects import (
     ResourceQuota,
     ScaledObject,
 )
+from wattkeeper.cluster.trust import Secret, WebhookConfiguration, WebhookKind
 from wattkeeper.cluster.usage import PodUsage
 
 Watched = (
@@ -111,7 +113,7 @@ class EventRecord:
         dedupe_key: events with the same key are one series: repeated ones raise its count.
     """
 
-    regarding: Watched
+    regarding: Watched | Secret
     type: Literal["Normal", "Warning"]
     reason: str
     action: str
@@ -197,4 +199,40 @@ class Cluster(Protocol):
 
     async def write_state(self, *, namespace: str, name: str, state: bytes) -> None:
         """Keeps bytes in ConfigMaps `name-0`, `name-1`, ... of at most 512 KiB each, checksummed as a whole."""
+        ...
+
+    async def read_secret(self, *, namespace: str, name: str) -> Secret:
+        """Reads a Secret.
+
+        Raises:
+            NotFoundError: it is not there.
+        """
+        ...
+
+    async def write_secret(self, read: Secret, data: Mapping[str, bytes]) -> None:
+        """Replaces all values of a Secret that was read.
+
+        Raises:
+            ConflictError: somebody else wrote since: read it again.
+        """
+        ...
+
+    async def read_webhooks(self, *, kind: WebhookKind, name: str) -> WebhookConfiguration:
+        """Reads whom the API server trusts when it calls webhooks.
+
+        Raises:
+            NotFoundError: there is no such configuration.
+        """
+        ...
+
+    async def write_bundles(self, read: WebhookConfiguration, bundles: Sequence[bytes]) -> None:
+        """Replaces the caBundles of a configuration that was read, and nothing else of it.
+
+        Args:
+            read: as it was read.
+            bundles: PEM, one per webhook, in their order.
+
+        Raises:
+            ConflictError: somebody else wrote since: read it again.
+        """
         ...

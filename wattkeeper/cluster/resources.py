@@ -23,6 +23,7 @@ from wattkeeper.cluster.objects import (
     ResourceQuota,
     ScaledObject,
 )
+from wattkeeper.cluster.trust import WebhookKind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,3 +97,22 @@ LEASES = Resource(group="coordination.k8s.io", version="v1", kind="Lease", plura
 EVENTS = Resource(group="events.k8s.io", version="v1", kind="Event", plural="events")
 POD_METRICS = Resource(group="metrics.k8s.io", version="v1beta1", kind="PodMetrics", plural="pods")
 CONFIG_MAPS = Resource(group="", version="v1", kind="ConfigMap", plural="configmaps")
+SECRETS = Resource(group="", version="v1", kind="Secret", plural="secrets")
+WEBHOOKS: Mapping[WebhookKind, Resource] = MappingProxyType(
+    {
+        "MutatingWebhookConfiguration": Resource(
+            group="admissionregistration.k8s.io",
+            version="v1",
+            kind="MutatingWebhookConfiguration",
+            plural="mutatingwebhookconfigurations",
+            namespaced=False,
+        ),
+        "ValidatingWebhookConfiguration": Resource(
+            group="admissionregistration.k8s.io",
+            version="v1",
+            kind="ValidatingWebhookConfiguration",
+            plural="validatingwebhookconfigurations",
+            namespaced=False,
+        ),
+    }
+)

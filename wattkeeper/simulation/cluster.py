@@ -7,6 +7,7 @@ budget, set replicas) has verbs of its own below.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -24,10 +25,12 @@ from wattkeeper.cluster.errors import (
 )
 from wattkeeper.cluster.interface import EventRecord, OwnKind, View, Watched
 from wattkeeper.cluster.objects import Deployment, NodeSelectorTerm, Pod
+from wattkeeper.cluster.trust import Secret, WebhookConfiguration, WebhookKind
 from wattkeeper.cluster.usage import PodUsage
 from wattkeeper.recommender.affinity import required_terms, requiring
 from wattkeeper.simulation.fixtures import check_possible
 from wattkeeper.simulation.store import ObjectStore
+from wattkeeper.simulation.trust import TrustObjects
 
 T = TypeVar("T", bound=Watched)
 
@@ -63,6 +66,7 @@ class TwinCluster:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.objects = ObjectStore()
+        self.trust = TrustObjects()
         self._events: deque[SeenEvent] = deque(maxlen=_MOST_EVENTS)
         self._leases: dict[tuple[str, str], _Lease] = {}
         self._state: dict[tuple[str, str], bytes] = {}
@@ -181,6 +185,22 @@ class TwinCluster:
         """Keeps bytes."""
         self._state[namespace, name] = state
         self._torn.discard((namespace, name))
+
+    async def read_secret(self, *, namespace: str, name: str) -> Secret:
+        """Reads a Secret."""
+        return self.trust.read_secret(namespace, name)
+
+    async def write_secret(self, read: Secret, data: Mapping[str, bytes]) -> None:
+        """Replaces all values of a Secret that was read."""
+        self.trust.write_secret(read, data)
+
+    async def read_webhooks(self, *, kind: WebhookKind, name: str) -> WebhookConfiguration:
+        """Reads whom the API server trusts when it calls webhooks."""
+        return self.trust.read_webhooks(kind, name)
+
+    async def write_bundles(self, read: WebhookConfiguration, bundles: Sequence[bytes]) -> None:
+        """Replaces the caBundles of a configuration that was read."""
+        self.trust.write_bundles(read, bundles)
 
     def tear_state(self, *, namespace: str, name: str) -> None:
         """Leaves state as a write that was cut off leaves it."""

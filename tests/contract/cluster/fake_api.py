@@ -205,6 +205,8 @@ class FakeApi:
         except (LookupError, ValueError) as error:
             # Both failed tests and paths that are not there.
             return _refuse(Answer(code=422, message=f"the patch fails: {error!r}", reason="Invalid"))
+        if new["metadata"].get("resourceVersion") != old["metadata"].get("resourceVersion"):
+            return _refuse(Answer(code=409, message="the object has been modified", reason="Conflict"))
         return self._keep(path, new)
 
     def _keep(self, path: str, new: Object) -> web.Response:
@@ -236,7 +238,10 @@ def _place(target: object, part: str) -> Any:
 def _merged(old: Object, patch: Object) -> Object:
     new = dict(old)
     for key, value in patch.items():
-        new[key] = _merged(old.get(key) or {}, cast("Object", value)) if isinstance(value, dict) else value
+        if value is None:
+            new.pop(key, None)
+        else:
+            new[key] = _merged(old.get(key) or {}, cast("Object", value)) if isinstance(value, dict) else value
     return new
 
 

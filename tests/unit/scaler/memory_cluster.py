@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -12,7 +12,9 @@ from wattkeeper.api.admission import POWER_GATE
 from wattkeeper.cluster.errors import ClusterError, MetricsMissingError, NotFoundError
 from wattkeeper.cluster.interface import WATCHED, ChangeHandler, EventRecord, OwnKind, Watched
 from wattkeeper.cluster.objects import NodeSelectorTerm, Pod
+from wattkeeper.cluster.trust import Secret, WebhookConfiguration, WebhookKind
 from wattkeeper.cluster.usage import PodUsage
+from wattkeeper.simulation.trust import TrustObjects
 
 T = TypeVar("T", bound=Watched)
 
@@ -77,6 +79,7 @@ class MemoryCluster:
         lease_holders: who holds which Lease; shared between the replicas of a test.
         opened: pods whose gate was opened, with the terms that they were given.
         states: what write_state keeps; a ClusterError in it is raised by read_state.
+        trust: Secrets and webhook configurations.
     """
 
     def __init__(self, view: MemoryView | None = None, *, server_minor: int = 36) -> None:
@@ -87,6 +90,7 @@ class MemoryCluster:
         self.events: list[EventRecord] = []
         self.lease_holders: dict[str, str] = {}
         self.states: dict[str, bytes | ClusterError] = {}
+        self.trust = TrustObjects()
         self.opened: list[tuple[str, tuple[NodeSelectorTerm, ...] | None]] = []
 
     @property
@@ -153,6 +157,22 @@ class MemoryCluster:
     async def write_state(self, *, namespace: str, name: str, state: bytes) -> None:
         self._fail("state", name)
         self.states[name] = state
+
+    async def read_secret(self, *, namespace: str, name: str) -> Secret:
+        self._fail("read", name)
+        return self.trust.read_secret(namespace, name)
+
+    async def write_secret(self, read: Secret, data: Mapping[str, bytes]) -> None:
+        self._fail("write", read.metadata.name)
+        self.trust.write_secret(read, data)
+
+    async def read_webhooks(self, *, kind: WebhookKind, name: str) -> WebhookConfiguration:
+        self._fail("read", name)
+        return self.trust.read_webhooks(kind, name)
+
+    async def write_bundles(self, read: WebhookConfiguration, bundles: Sequence[bytes]) -> None:
+        self._fail("write", read.metadata.name)
+        self.trust.write_bundles(read, bundles)
 
     def _write(self, verb: str, wanted: OwnKind) -> None:
         name = wanted.metadata.name
