@@ -9,12 +9,13 @@ import asyncio
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from tests.cluster.admission import AdmissionPlugin
 from tests.cluster.controlplane.alertmanager import Alertmanager
 from tests.cluster.controlplane.alertmanager import start as start_alertmanager
 from tests.cluster.controlplane.api import Api
@@ -145,6 +146,23 @@ def installation(plane: Plane) -> Iterator[Installation]:
         yield made
     finally:
         made.kill_all()
+
+
+@pytest.fixture(scope="module")
+def admission(plane: Plane) -> Iterator[AdmissionPlugin]:
+    """The admission plugin as the chart installs it, for the tests of one module alone: see AdmissionPlugin.opt_in."""
+    made = AdmissionPlugin(plane)
+
+    async def with_api(do: Callable[[Api], Awaitable[None]]) -> None:
+        async with Api(plane.connection) as api:
+            await do(api)
+
+    try:
+        # From the main thread, as above.
+        asyncio.run(with_api(made.install))
+        yield made
+    finally:
+        asyncio.run(with_api(made.close))
 
 
 @pytest.fixture

@@ -86,15 +86,24 @@ class Loop:
         address = self.installation.address
         await self.bench.apply(scaled_object(name, address, metric=metric, tolerance=tolerance, floor=floor))
 
-    async def policy(self, name: str, *, priority: int = 0, mode: str = "Scale", floor: int = 0) -> None:
-        """Applies the policy of a service."""
+    async def policy(
+        self,
+        name: str,
+        *,
+        priority: int = 0,
+        mode: str = "Scale",
+        floor: int = 0,
+        labels: Mapping[str, str] | None = None,
+        **spec: object,
+    ) -> None:
+        """Applies a policy for the scale targets with these labels, app=NAME by default."""
         await self.bench.apply(
             {
                 "apiVersion": GROUP,
                 "kind": "PowerCappingPolicy",
                 "metadata": {"name": name},
                 "spec": {
-                    "selector": {"matchLabels": {"app": name}},
+                    "selector": {"matchLabels": labels or {"app": name}},
                     "mode": mode,
                     "priority": priority,
                     "minReplicas": floor,
@@ -104,6 +113,7 @@ class Loop:
                         "targetPerReplica": REQUESTS_PER_REPLICA,
                         "stabilizationSeconds": 0,
                     },
+                    **spec,
                 },
             }
         )
