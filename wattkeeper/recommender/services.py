@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from wattkeeper.api.admission import concerned, opted_in
+from wattkeeper.api.marks import WATTS_ANNOTATION, watts_of
 from wattkeeper.api.meta import ObjectMeta
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_capping_policy import Demand, PowerCappingPolicy
@@ -17,7 +18,6 @@ from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, Namespace, P
 from wattkeeper.recommender.nodes import NodeTable
 from wattkeeper.recommender.pods import requested
 
-WATTS_ANNOTATION = "wattkeeper.dev/watts-per-replica"
 EXTERNAL_TRIGGERS = ("external", "external-push")
 MODES = {"Off": Mode.OFF, "Initial": Mode.INITIAL, "Scale": Mode.SCALE}
 
@@ -93,15 +93,7 @@ def pod_specs(workload: Workload) -> list[PodSpec]:
 
 def _annotated_watts(metadata: Iterable[ObjectMeta]) -> float:
     """Returns the highest readable annotation, NaN without: a tenant's figure can only raise."""
-    found = [float("nan")]
-    for one in metadata:
-        try:
-            watts = float(one.annotations.get(WATTS_ANNOTATION, "nan"))
-        except ValueError:
-            continue
-        if np.isfinite(watts) and watts > 0:
-            found.append(watts)
-    return float(np.fmax.reduce(np.array(found)))
+    return float(np.fmax.reduce([watts_of(one.annotations.get(WATTS_ANNOTATION, "")) for one in metadata]))
 
 
 def _templates(workload: Workload) -> list[ObjectMeta]:
