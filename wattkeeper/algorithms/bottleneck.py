@@ -8,6 +8,7 @@ import numpy as np
 
 from wattkeeper.algorithms.draw import Draw
 from wattkeeper.api.readings import Bools, Floats, Ints
+from wattkeeper.api.snapshot import total_watts
 
 LEVEL_TOLERANCE = 1e-9
 WATT_TOLERANCE = 1e-7
@@ -56,12 +57,11 @@ class Rise:
         kept, added = self._above(np.maximum(share, self.lower))
         steps = np.where(share > self.lower, self.upper, 0.0)
         beyond = share > self.active
-        # Watts and slopes in one product, because most of the time goes into reading the matrices.
-        watts, slopes = (
-            np.stack([kept, np.where(beyond, 0.0, steps)]) @ self.each
-            + np.stack([added, np.where(beyond, steps, 0.0)]) @ self.further
+        return (
+            total_watts(kept, self.each) + total_watts(added, self.further),
+            total_watts(np.where(beyond, 0.0, steps), self.each)
+            + total_watts(np.where(beyond, steps, 0.0), self.further),
         )
-        return watts, slopes
 
     def draws_in(self, domains: Ints) -> Bools:
         """Returns bool[R], the services that draw more at `upper` than at `lower` in any of `domains`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wattkeeper.api.readings import Floats, Ints
-from wattkeeper.api.snapshot import Snapshot, running_grants
+from wattkeeper.api.snapshot import Snapshot, running_grants, total_watts
 
 ROUNDING_WATTS = 1e-6
 """Sums of the same watts in another order differ by less than this."""
@@ -40,7 +40,7 @@ class Draw:
         kept = np.minimum(after, active) - np.minimum(before, active)
         added = np.maximum(after - active, 0.0) - np.maximum(before - active, 0.0)
         fewer, more = np.flatnonzero(kept), np.flatnonzero(added)
-        return kept[fewer] @ self.each[rows[fewer]] + added[more] @ self.further[rows[more]]
+        return total_watts(kept[fewer], self.each[rows[fewer]]) + total_watts(added[more], self.further[rows[more]])
 
     def next_replica(self, rows: Ints, replicas: Ints) -> Floats:
         """Returns float64[len(rows), D], what the replica after `replicas` draws."""
@@ -66,7 +66,7 @@ def expected(snapshot: Snapshot, worst: Draw) -> Draw:
     A further replica counts in a domain with the service's own share there or with the whole fleet's, whichever is
     more: 1 in a domain that holds everything, and about 1/40 in one of 40 racks.
     """
-    fleet = float(snapshot.active.astype(np.float64) @ snapshot.unit_watts.max(axis=1, initial=0.0))
+    fleet = float((snapshot.active * snapshot.unit_watts.max(axis=1, initial=0.0)).sum())
     share = snapshot.active_watts.sum(axis=0) / fleet if fleet > 0.0 else np.ones(len(snapshot.domains))
     further = snapshot.unit_watts * np.minimum(share, 1.0)
     # Where one cannot land, it draws nothing, wherever others run: new replicas may be steered away from there.

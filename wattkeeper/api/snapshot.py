@@ -101,6 +101,19 @@ class Snapshot:
     state: bytes = b""
 
 
+def total_watts(replicas: Floats, watts: Floats) -> Floats:
+    """Returns what replicas draw in each domain, all services together: float64[D].
+
+    Not by BLAS (`replicas @ watts`): that spreads a product of a millisecond over all cores and waits for each of them,
+    which takes many times as long where others keep a core busy. And its sums depend on how many cores there are.
+
+    Args:
+        replicas: float64[S].
+        watts: float64[S, D], of one replica.
+    """
+    return np.einsum("s,sd->d", replicas, watts)
+
+
 def planned_watts(snapshot: Snapshot, replicas: Ints) -> Floats:
     """Returns what `replicas` of each service would draw per domain, guarded, once drains have ended: float64[D].
 
@@ -110,7 +123,7 @@ def planned_watts(snapshot: Snapshot, replicas: Ints) -> Floats:
     kept = np.minimum(total, snapshot.active)
     share = np.divide(kept, snapshot.active, out=np.zeros(len(kept)), where=snapshot.active > 0)
     added = np.maximum(total - snapshot.active, 0).astype(np.float64)
-    return snapshot.base_watts + share @ snapshot.active_watts + added @ snapshot.unit_watts
+    return snapshot.base_watts + total_watts(share, snapshot.active_watts) + total_watts(added, snapshot.unit_watts)
 
 
 def running_grants(snapshot: Snapshot) -> Ints:
@@ -125,7 +138,7 @@ def committed_watts(snapshot: Snapshot) -> Floats:
     it may land. Without gates this is what may draw: `drawing_watts`.
     """
     missing = np.maximum(snapshot.committed + snapshot.surge - snapshot.active, 0).astype(np.float64)
-    return _there(snapshot) + missing @ snapshot.unit_watts
+    return _there(snapshot) + total_watts(missing, snapshot.unit_watts)
 
 
 def drawing_watts(snapshot: Snapshot) -> Floats:
@@ -134,7 +147,7 @@ def drawing_watts(snapshot: Snapshot) -> Floats:
     All that may draw without an opening: what runs, loads or drains, and what is committed of services without a gate.
     """
     missing = np.maximum(snapshot.committed - snapshot.active, 0).astype(np.float64)
-    return _there(snapshot) + np.where(snapshot.gated, 0.0, missing) @ snapshot.unit_watts
+    return _there(snapshot) + total_watts(np.where(snapshot.gated, 0.0, missing), snapshot.unit_watts)
 
 
 def _there(snapshot: Snapshot) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from wattkeeper.api.readings import Bools, Floats, Ints
-from wattkeeper.api.snapshot import Snapshot, planned_watts, running_grants
+from wattkeeper.api.snapshot import Snapshot, planned_watts, running_grants, total_watts
 from wattkeeper.guard.standing import ROUNDING_WATTS
 
 _FEW_REPLICAS = 4096
@@ -107,4 +107,4 @@ def _draw_change(snapshot: Snapshot, rows: Ints, before: Ints, after: Ints) -> F
     kept = (np.minimum(before, running) - np.minimum(after, running)).astype(np.float64)
     share = np.divide(kept, active, out=np.zeros(len(rows)), where=active > 0)
     added = (np.maximum(before - running, 0) - np.maximum(after - running, 0)).astype(np.float64)
-    return share @ snapshot.active_watts[rows] + added @ snapshot.unit_watts[rows]
+    return total_watts(share, snapshot.active_watts[rows]) + total_watts(added, snapshot.unit_watts[rows])

@@ -24,7 +24,14 @@ import numpy as np
 
 from wattkeeper.api.plan import Plan
 from wattkeeper.api.readings import Bools, Ints
-from wattkeeper.api.snapshot import MAX_STATE_BYTES, Snapshot, committed_watts, drawing_watts, planned_watts
+from wattkeeper.api.snapshot import (
+    MAX_STATE_BYTES,
+    Snapshot,
+    committed_watts,
+    drawing_watts,
+    planned_watts,
+    total_watts,
+)
 from wattkeeper.guard.cuts import cut_to_limits
 from wattkeeper.guard.errors import PlanRejectedError
 from wattkeeper.guard.explanation import Outcome, bindings, reasons, sentence
@@ -107,15 +114,15 @@ def _decide(
         fitting = fitting_raises(snapshot, raised, snapshot.limit_watts - reserved, landing)
         corrections += sentence(snapshot, fitting < raised, "Raised less than proposed, no watts are free yet")
         grants = np.minimum(grants, standing + fitting)
-        reserved = reserved + fitting.astype(np.float64) @ snapshot.unit_watts
-        guarded = guarded + np.where(snapshot.gated, 0.0, fitting) @ snapshot.unit_watts
+        reserved = reserved + total_watts(fitting.astype(np.float64), snapshot.unit_watts)
+        guarded = guarded + total_watts(np.where(snapshot.gated, 0.0, fitting), snapshot.unit_watts)
 
         allowed = grants
         grants = cut_to_limits(snapshot, grants, touching)
         corrections += sentence(snapshot, grants < allowed, "Cut further than proposed, a budget is exceeded")
 
         openings = open_gates(snapshot, grants, snapshot.limit_watts - guarded, landing, stale)
-        guarded = guarded + openings.astype(np.float64) @ snapshot.unit_watts
+        guarded = guarded + total_watts(openings.astype(np.float64), snapshot.unit_watts)
     else:
         grants = snapshot.committed.copy()
         openings = np.zeros(len(grants), dtype=np.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from wattkeeper.api.readings import Bools, Floats, Ints
-from wattkeeper.api.snapshot import Snapshot
+from wattkeeper.api.snapshot import Snapshot, total_watts
 from wattkeeper.guard.standing import ROUNDING_WATTS
 
 
@@ -25,7 +25,7 @@ def still_fitting(snapshot: Snapshot, standing: Ints, guarded_watts: Floats, lan
     if (guarded_watts <= snapshot.limit_watts).all() or not waiting.any():
         return standing
     promised = np.maximum(snapshot.committed - snapshot.started, 0).astype(np.float64)
-    there = guarded_watts - promised @ snapshot.unit_watts
+    there = guarded_watts - total_watts(promised, snapshot.unit_watts)
     return standing - waiting + fitting_raises(snapshot, waiting, snapshot.limit_watts - there, landing)
 
 
@@ -43,7 +43,7 @@ def fitting_raises(snapshot: Snapshot, asked: Ints, room_watts: Floats, landing:
     if not len(rows):
         return granted
     # A domain in which everything fits refuses nobody, in whatever order they come: only the others need the order.
-    total = asked[rows].astype(np.float64) @ snapshot.unit_watts[rows]
+    total = total_watts(asked[rows].astype(np.float64), snapshot.unit_watts[rows])
     tight = np.flatnonzero(~(total <= room_watts) & landing[rows].any(axis=0))
     blocked = landing[np.ix_(rows, tight)]
     contended = blocked.any(axis=1)

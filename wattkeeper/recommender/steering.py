@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from wattkeeper.api.readings import Bools, Floats, Ints, Readings
+from wattkeeper.api.snapshot import total_watts
 from wattkeeper.recommender.commitments import Commitments
 from wattkeeper.recommender.sums import Sums
 
@@ -28,7 +29,7 @@ def steer(readings: Readings, sums: Sums, committed: Commitments) -> Bools:
     started = np.maximum(committed.committed - replicas.active, 0)
     drawn = sums.fixed_watts + sums.active_watts.sum(axis=0) + sums.pending_watts.sum(axis=0)
     drawn += sums.draining_watts.sum(axis=0)
-    drawn += (np.where(gated, 0.0, started + committed.rebound) + replicas.missing) @ sums.unit_watts
+    drawn += total_watts(np.where(gated, 0.0, started + committed.rebound) + replicas.missing, sums.unit_watts)
     coming = np.maximum(started - replicas.pending, 0)
     return avoided_domains(readings, sums.unit_watts, readings.budgets.limit_watts - drawn, coming)
 
