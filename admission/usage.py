@@ -1,11 +1,10 @@
-"""Usage history as a whole: a Lease, the collector, and the estimates that webhooks ask."""
+"""Usage history as a whole: the collector beside everything else, and the estimates that webhooks ask."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
@@ -17,28 +16,13 @@ from wattkeeper.cluster.interface import Cluster
 from wattkeeper.cluster.leadership import Leadership
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LeaseOptions:
-    """The Lease whose holder keeps what was learned; it lies beside it.
-
-    Attributes:
-        holder: who we are; no two replicas may share it.
-        name: the Lease's.
-        duration_seconds: how long others wait after the last renewal.
-    """
-
-    holder: str
-    name: str = "wattkeeper-admission"
-    duration_seconds: int = 15
-
-
 @asynccontextmanager
 async def collected_usage(
     *,
     cluster: Cluster,
     clock: Clock,
     registry: CollectorRegistry,
-    lease: LeaseOptions,
+    leadership: Leadership,
     options: UsageOptions,
     history: UsageHistory | None = None,
 ) -> AsyncGenerator[Estimates, None]:
@@ -48,21 +32,13 @@ async def collected_usage(
         cluster: started already, and stopped only after the block.
         clock: the only source of time.
         registry: of metrics.
-        lease: who of several replicas keeps it.
+        leadership: which of several replicas keeps it; given up only after the block.
         options: how to collect.
         history: of Prometheus, read once where nothing was kept.
 
     Yields:
         What webhooks ask; it knows nothing until the first round has come back.
     """
-    leadership = Leadership(
-        cluster,
-        clock,
-        namespace=options.namespace,
-        name=lease.name,
-        holder=lease.holder,
-        duration_seconds=lease.duration_seconds,
-    )
     collector = UsageCollector(
         cluster=cluster,
         clock=clock,
@@ -71,14 +47,9 @@ async def collected_usage(
         options=options,
         history=history,
     )
-    await leadership.renew()
-    renewing = asyncio.create_task(leadership.run(), name="usage lease")
     collecting = asyncio.create_task(collector.run(), name="usage")
     try:
         yield collector
     finally:
-        # The Lease last: what is kept at the end is kept by its holder.
-        for task in (collecting, renewing):
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        await leadership.release()
+        collecting.cancel()
+        await asyncio.gather(collecting, return_exceptions=True)

@@ -11,12 +11,13 @@ from pathlib import Path
 import click
 
 from admission.errors import AdmissionError, SettingsError
+from admission.lease import LeaseOptions, renewed_lease
 from admission.metrics import AdmissionMetrics
 from admission.mutate import PodMutator
 from admission.server import UNREADY, AdmissionServer, ServerOptions, Webhook
 from admission.settings import AdmissionSettings
 from admission.tls import ReloadingCertificates
-from admission.usage import LeaseOptions, collected_usage
+from admission.usage import collected_usage
 from admission.usage_collector import UsageOptions
 from admission.usage_history import HistoryOptions, UsageHistory
 from admission.view import AdmissionView
@@ -92,21 +93,32 @@ async def run(settings: AdmissionSettings) -> None:
         ready=lambda: any(server.ready() for server in servers),
         unready=UNREADY,
     )
-    # What was entered last is left first: the listener drains while usage and caches are still there.
+    # What was entered last is left first: the listener drains while usage and caches are still there, and what one
+    # replica alone keeps is kept while it still holds the Lease.
     async with AsyncExitStack() as running:
         await pages.start()
         running.push_async_callback(pages.stop)
         running.push_async_callback(cluster.stop)
         await cluster.start()
         metrics.view_staleness_seconds.set_function(lambda: cluster.view.staleness_seconds(clock.now()))
+        leadership = await running.enter_async_context(
+            renewed_lease(
+                cluster=cluster,
+                clock=clock,
+                options=LeaseOptions(
+                    holder=settings.identity,
+                    namespace=settings.namespace,
+                    name=settings.lease_name,
+                    duration_seconds=settings.lease_seconds,
+                ),
+            )
+        )
         estimates = await running.enter_async_context(
             collected_usage(
                 cluster=cluster,
                 clock=clock,
                 registry=registry,
-                lease=LeaseOptions(
-                    holder=settings.identity, name=settings.lease_name, duration_seconds=settings.lease_seconds
-                ),
+                leadership=leadership,
                 options=UsageOptions(
                     namespace=settings.namespace,
                     state_name=settings.state_name,

@@ -6,7 +6,8 @@ import logging
 import pytest
 from prometheus_client import CollectorRegistry
 
-from admission.usage import LeaseOptions, collected_usage
+from admission.lease import LeaseOptions, renewed_lease
+from admission.usage import collected_usage
 from admission.usage_checkpoint import decode, encode
 from admission.usage_collector import UsageCollector, UsageOptions
 from admission.usage_history import HistoryOptions, UsageHistory
@@ -250,10 +251,13 @@ async def test_it_collects_each_minute_and_keeps_at_the_end(cluster: UsageCluste
 async def test_usage_is_collected_while_the_block_runs_and_the_lease_is_given_up_after_it(
     cluster: UsageCluster, clock: HandClock
 ) -> None:
-    lease = LeaseOptions(holder="one")
-    async with collected_usage(
-        cluster=cluster, clock=clock, registry=CollectorRegistry(), lease=lease, options=OPTIONS
-    ) as estimates:
+    lease = LeaseOptions(holder="one", namespace="wattkeeper")
+    async with (
+        renewed_lease(cluster=cluster, clock=clock, options=lease) as leadership,
+        collected_usage(
+            cluster=cluster, clock=clock, registry=CollectorRegistry(), leadership=leadership, options=OPTIONS
+        ) as estimates,
+    ):
         await settle()
         assert cluster.lease_holders == {lease.name: "one"}
         assert estimates.estimate(SERVICE, "main") is not None
@@ -263,13 +267,13 @@ async def test_usage_is_collected_while_the_block_runs_and_the_lease_is_given_up
 
 async def test_one_of_two_replicas_keeps_usage_and_both_know_it(cluster: UsageCluster, clock: HandClock) -> None:
     cluster.lease_holders["wattkeeper-admission"] = "other"
-    async with collected_usage(
-        cluster=cluster,
-        clock=clock,
-        registry=CollectorRegistry(),
-        lease=LeaseOptions(holder="one"),
-        options=OPTIONS,
-    ) as estimates:
+    lease = LeaseOptions(holder="one", namespace="wattkeeper")
+    async with (
+        renewed_lease(cluster=cluster, clock=clock, options=lease) as leadership,
+        collected_usage(
+            cluster=cluster, clock=clock, registry=CollectorRegistry(), leadership=leadership, options=OPTIONS
+        ) as estimates,
+    ):
         await settle()
         assert estimates.estimate(SERVICE, "main") is not None
     assert cluster.states == {}
