@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,15 @@ VARIANTS: dict[str, dict[str, object]] = {
         "imagePullSecrets": [{"name": "registry"}],
         "serviceAccount": {"annotations": {"note": "x"}},
         "service": {"annotations": {"note": "x"}, "port": 9443},
+    },
+    "a backstop on trial, in some namespaces": {
+        "backstop": {
+            "enabled": True,
+            "validationActions": ["Warn", "Audit"],
+            "failurePolicy": "Fail",
+            "namespaceSelector": {"matchLabels": {"team": "power"}},
+        },
+        "rbac": {"pinPods": False},
     },
     "no admission plugin": {"admission": {"enabled": False}},
     "an admission plugin of one's own making": {
@@ -146,6 +156,46 @@ def test_without_the_admission_plugin_nothing_of_it_is_installed(plane: Plane) -
     assert of_component(rendered_chart(values={"admission": {"enabled": False}}), "admission") == []
 
 
+def policy_names(items: list[Object]) -> list[tuple[str, str]]:
+    """Returns kind and name of every policy of the API server's and of every binding of one."""
+    return sorted((one["kind"], one["metadata"]["name"]) for one in items if "AdmissionPolicy" in one["kind"])
+
+
+def test_pods_are_pinned_and_replicas_are_not_held_unless_somebody_asks_for_it(plane: Plane) -> None:
+    pin = [(f"ValidatingAdmissionPolicy{kind}", "wattkeeper-pod-pin") for kind in ("", "Binding")]
+    backstop = [(kind, "wattkeeper-backstop") for kind, _ in pin]
+    assert policy_names(rendered_chart()) == pin
+    assert policy_names(rendered_chart(values={"backstop": {"enabled": True}})) == sorted(pin + backstop)
+    assert policy_names(rendered_chart(values={"rbac": {"pinPods": False}})) == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"admission": {"enabled": False}}, {"serviceAccount": {"name": "own"}, "rbac": {"create": False}}],
+    ids=str,
+)
+def test_the_pin_holds_every_account_of_the_chart(plane: Plane, values: dict[str, object]) -> None:
+    items = rendered_chart(namespace="power", values=values)
+    accounts = [one["metadata"]["name"] for one in items if one["kind"] == "ServiceAccount"]
+    (pin,) = (one for one in items if one["kind"] == "ValidatingAdmissionPolicy")
+    (condition,) = pin["spec"]["matchConditions"]
+    named = re.findall(r'"system:serviceaccount:power:([^"]*)"', condition["expression"])
+    assert sorted(named) == sorted(accounts)
+
+
+def test_a_backstop_holds_where_it_is_asked_to(plane: Plane) -> None:
+    selector = {"matchLabels": {"team": "power"}}
+    values = {"backstop": {"enabled": True, "namespaceSelector": selector, "validationActions": ["Audit"]}}
+    items = rendered_chart(values=values)
+    (binding,) = (
+        one["spec"]
+        for one in items
+        if (one["kind"], one["metadata"]["name"]) == ("ValidatingAdmissionPolicyBinding", "wattkeeper-backstop")
+    )
+    assert binding["matchResources"] == {"namespaceSelector": selector}
+    assert binding["validationActions"] == ["Audit"]
+
+
 def test_the_chart_carries_the_definitions_of_this_very_version(plane: Plane) -> None:
     rendered = {
         one["metadata"]["name"]: one["spec"] for one in rendered_chart() if one["kind"] == "CustomResourceDefinition"
@@ -203,6 +253,10 @@ def test_settings_become_environment_variables(plane: Plane) -> None:
         {"settings": {"WATTKEEPER_TICK_SECOND": 5}},
         {"service": {"port": "grpc"}},
         {"tls": {"certManager": {"enabled": True}}},
+        {"backstop": {"enabled": True, "validationActions": []}},
+        {"backstop": {"enabled": True, "validationActions": ["Deny", "Warn"]}},
+        {"backstop": {"enabled": True, "failurePolicy": "Open"}},
+        {"rbac": {"pinPods": "yes"}},
         {"admission": {"settings": {"WATTKEEPER_TICK_SECONDS": 5}}},
         {"admission": {"webhook": {"failurePolicy": "Warn"}}},
         {"admission": {"webhook": {"timeoutSeconds": 30}}},
@@ -294,6 +348,7 @@ async def test_the_scaler_may_do_what_it_must_and_no_more(bench: Bench) -> None:
         for sub in ("status", "eviction", "binding", "ephemeralcontainers", "resize"):
             for verb in ("create", "patch", "update"):
                 assert not await allowed(api, verb, "pods", sub=sub, namespace=other), f"{verb} pods/{sub}"
+        assert not await allowed(api, "patch", "nodes", sub="status")
         assert not await allowed(api, "get", "secrets", namespace=own)
 
 
@@ -325,6 +380,9 @@ async def test_the_admission_plugin_may_do_what_it_must_and_no_more(bench: Bench
         assert not await allowed(api, "patch", "leases", **leases, name="wattkeeper-scaler")
         for sub in ("status", "eviction", "binding", "ephemeralcontainers", "resize"):
             assert not await allowed(api, "create", "pods", sub=sub, namespace=other), f"pods/{sub}"
+        for verb in ("create", "patch", "update", "delete"):
+            assert not await allowed(api, verb, "nodes"), f"{verb} nodes"
+        assert not await allowed(api, "patch", "nodes", sub="status")
         assert not await allowed(api, "get", "nodes")
 
 

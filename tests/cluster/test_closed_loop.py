@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 
+from tests.cluster.backstop import install_policies, scaled, wait_refused
 from tests.cluster.controlplane.api import Object
 from tests.cluster.loop import GROUP, Loop, scaled_object
 
@@ -266,3 +267,28 @@ async def test_violating_pods_are_named_with_their_watts(loop: Loop) -> None:
     pods = await loop.bench.wait_for(named, what="violating pods are named")
     assert len(pods) == 2
     assert all(pod["watts"] > 0 and pod["name"].startswith("chat-") for pod in pods)
+
+
+async def backed(loop: Loop, name: str, cap: int) -> None:
+    """Puts the backstop in place and waits until the API server goes by a service's cap."""
+    await install_policies(loop.bench, "-backstop", {"backstop": {"enabled": True}})
+    await wait_refused(loop.bench, name, cap + 1)
+
+
+async def test_with_every_process_dead_the_api_server_refuses_a_rise_above_the_cap_and_no_fall(loop: Loop) -> None:
+    await capped(loop, demand=10, cap=4, floor=1)
+    await loop.wait_running("chat", 4)
+    await backed(loop, "chat", 4)
+    loop.installation.kill_all()
+    refusal = await scaled(loop.bench, "chat", 5)
+    assert "Deployment chat is capped at 4 replicas and was asked to go from 4 to 5." in refusal
+    assert await scaled(loop.bench, "chat", 3) == ""
+    assert await scaled(loop.bench, "chat", 4) == ""
+
+
+async def test_the_backstop_lets_pass_what_the_loop_raises(loop: Loop) -> None:
+    budget = await capped(loop, demand=10, cap=4)
+    await loop.wait_running("chat", 4)
+    await backed(loop, "chat", 4)
+    await loop.set_limit(budget, PLENTY)
+    await loop.wait_running("chat", 10)

@@ -37,6 +37,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end }}
 
+{{- /* Every account that the chart's programs run under, by the names that the API server gives them. */ -}}
+{{- define "wattkeeper.accounts" -}}
+{{- $prefix := printf "system:serviceaccount:%s:" .Release.Namespace -}}
+{{- $accounts := list (print $prefix (include "wattkeeper.serviceAccountName" .)) -}}
+{{- if .Values.admission.enabled -}}
+{{- $accounts = append $accounts (print $prefix (include "wattkeeper.admission.serviceAccountName" .)) -}}
+{{- end -}}
+{{- $accounts | toJson }}
+{{- end }}
+
 {{- define "wattkeeper.tlsSecret" -}}
 {{- default (printf "%s-tls" (include "wattkeeper.fullname" .)) .Values.tls.existingSecret }}
 {{- end }}
