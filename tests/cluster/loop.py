@@ -96,26 +96,22 @@ class Loop:
         labels: Mapping[str, str] | None = None,
         **spec: object,
     ) -> None:
-        """Applies a policy for the scale targets with these labels, app=NAME by default."""
+        """Applies a policy for the scale targets with these labels, app=NAME by default.
+
+        Further fields of its spec take the place of the usual ones; None leaves one out.
+        """
+        fields: Object = {
+            "selector": {"matchLabels": labels or {"app": name}},
+            "mode": mode,
+            "priority": priority,
+            "minReplicas": floor,
+            "maxReplicas": 40,
+            "demand": {"metric": "Requests", "targetPerReplica": REQUESTS_PER_REPLICA, "stabilizationSeconds": 0},
+            **spec,
+        }
+        given = {key: value for key, value in fields.items() if value is not None}
         await self.bench.apply(
-            {
-                "apiVersion": GROUP,
-                "kind": "PowerCappingPolicy",
-                "metadata": {"name": name},
-                "spec": {
-                    "selector": {"matchLabels": labels or {"app": name}},
-                    "mode": mode,
-                    "priority": priority,
-                    "minReplicas": floor,
-                    "maxReplicas": 40,
-                    "demand": {
-                        "metric": "Requests",
-                        "targetPerReplica": REQUESTS_PER_REPLICA,
-                        "stabilizationSeconds": 0,
-                    },
-                    **spec,
-                },
-            }
+            {"apiVersion": GROUP, "kind": "PowerCappingPolicy", "metadata": {"name": name}, "spec": given}
         )
 
     async def set_demand(self, name: str, replicas: float) -> None:
@@ -137,16 +133,16 @@ class Loop:
             last_evaluated=status.get("lastEvaluated", ""),
         )
 
-    async def recommendation(self, name: str) -> Object:
+    async def recommendation(self, name: str, *, kind: str = "deployment") -> Object:
         """Returns the service's PowerRecommendation, {} while there is none."""
         found = await self.bench.api.find(
-            GROUP, "PowerRecommendation", f"deployment-{name}", namespace=self.bench.namespace
+            GROUP, "PowerRecommendation", f"{kind}-{name}", namespace=self.bench.namespace
         )
         return found or {}
 
-    async def status(self, name: str) -> Object:
+    async def status(self, name: str, *, kind: str = "deployment") -> Object:
         """Returns the status of the service's recommendation, {} while there is none."""
-        return cast("Object", (await self.recommendation(name)).get("status") or {})
+        return cast("Object", (await self.recommendation(name, kind=kind)).get("status") or {})
 
     async def grant(self, name: str) -> int:
         """Returns the recommended replicas, -1 while there is no recommendation."""
@@ -193,11 +189,11 @@ class Loop:
             lambda: self.holds(name, condition), what=f"{condition} of {name}", timeout_seconds=timeout_seconds
         )
 
-    async def replica_watts(self, name: str) -> float:
+    async def replica_watts(self, name: str, *, kind: str = "deployment") -> float:
         """Returns what one replica may draw at most, as the recommendation's bounds say it."""
 
         async def stated() -> float | None:
-            status = await self.status(name)
+            status = await self.status(name, kind=kind)
             for bound in ("upperBound", "target", "uncappedTarget"):
                 amount: Object = status.get(bound) or {}
                 if amount.get("replicas") and amount.get("watts"):
@@ -210,10 +206,10 @@ class Loop:
         """Returns the limit under which that many replicas of a service fit, everything else as it is now."""
         watts = await self.replica_watts(name)
         present = len(await self.bench.pods(name))
-        guarded = await self._settled_sum(budget)
+        guarded = await self.settled_sum(budget)
         return guarded + (replicas - max(present, await self.grant(name)) + 0.5) * watts
 
-    async def _settled_sum(self, budget: str) -> float:
+    async def settled_sum(self, budget: str) -> float:
         """Returns the guarded sum once two evaluations in a row agree."""
         last = await self.sums(budget)
 
@@ -226,6 +222,16 @@ class Loop:
             return seen.guarded if seen.guarded > 0 and abs(seen.guarded - before.guarded) < SETTLED_WATTS else None
 
         return cast("float", await self.bench.wait_for(agree, what=f"the sum of {budget} is settled"))
+
+    async def wait_evaluations(self, budget: str, count: int) -> None:
+        """Waits until a budget was evaluated so many times more."""
+        seen = {(await self.sums(budget)).last_evaluated}
+
+        async def evaluated() -> bool:
+            seen.add((await self.sums(budget)).last_evaluated)
+            return len(seen) > count
+
+        await self.bench.wait_for(evaluated, what=f"{count} evaluations of {budget}")
 
     async def held_replicas(self, name: str, *, seconds: float) -> set[int]:
         """Returns every spec.replicas seen over a time."""
