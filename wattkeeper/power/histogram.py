@@ -30,20 +30,21 @@ def bucket_of(watts: Floats) -> Ints:
     return np.clip(index, 0, BUCKETS - 1)
 
 
-def percentiles(weights: Floats, share: float) -> Floats:
+def percentiles(weights: Floats, share: float, first: int = 0) -> Floats:
     """Returns the percentile of each histogram, NaN for an empty one.
 
     Args:
-        weights: float64[..., BUCKETS].
+        weights: float64[B, ...], of the buckets from `first` on; those left out before and behind are empty.
         share: in (0, 1].
+        first: number of the first bucket.
 
     Returns:
         float64[...], watts.
     """
-    cumulative = np.cumsum(weights, axis=-1)
-    total = cumulative[..., -1]
-    index = np.argmax(cumulative >= (share * total)[..., None], axis=-1)
-    return np.where(total > 0.0, EDGES[index + 1], np.nan)
+    cumulative = np.cumsum(weights, axis=0)
+    total = cumulative[-1]
+    below = np.count_nonzero(cumulative < share * total, axis=0)
+    return np.where(total > 0.0, EDGES[first + below + 1], np.nan)
 
 
 class Decay:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -26,6 +27,8 @@ class ColumnKind:
 class Memory(Generic[Key]):
     """Float columns by name. A name keeps its slot until it is forgotten.
 
+    Names are a column's last axis: one quantity of all names lies together, and is as fast to work on as can be.
+
     `slots` costs nothing while the tuple of names is the same object, and otherwise looks up only what is not the same
     object at the same place as before: whoever builds the tuple should reuse its keys and keep their order.
     """
@@ -36,7 +39,7 @@ class Memory(Generic[Key]):
         self._keys: list[Key | None] = []
         self._free: list[int] = []
         self._seen: Floats = np.empty(0)
-        self._columns: dict[str, Floats] = {name: np.empty((0, *kind.shape)) for name, kind in columns.items()}
+        self._columns: dict[str, Floats] = {name: np.empty((*kind.shape, 0)) for name, kind in columns.items()}
         self._last_keys: tuple[Key, ...] = ()
         self._last_slots: Ints = np.empty(0, dtype=np.int64)
         self._last_ids: Ints = np.empty(0, dtype=np.int64)
@@ -45,11 +48,23 @@ class Memory(Generic[Key]):
         return len(self._slot_of)
 
     def __getitem__(self, column: str) -> Floats:
-        """Returns the column itself: float64[capacity, ...], to be indexed with slots and written in place.
+        """Returns the column itself: float64[..., capacity], to be indexed with slots and written in place.
 
         New names may move it: ask for slots first.
         """
         return self._columns[column]
+
+    def get(self, column: str, slots: Ints) -> Floats:
+        """Returns a column's values: float64[..., *slots.shape]."""
+        return np.take(self._columns[column], slots, axis=-1)
+
+    def put(self, column: str, slots: Ints, values: Floats) -> None:
+        """Writes values (float64[..., n]) into slots (int64[n])."""
+        rows = math.prod(self._kinds[column].shape)
+        kept = self._columns[column].reshape(rows, self.capacity)
+        # Row by row, because an assignment to all rows at once takes numpy five times as long.
+        for row, new in zip(kept, values.reshape(rows, len(slots)), strict=True):
+            row[slots] = new
 
     def slots(self, keys: tuple[Key, ...], now: float) -> Ints:
         """Returns the slot of each name, new ones where needed: int64[len(keys)], read-only until the next call."""
@@ -84,8 +99,8 @@ class Memory(Generic[Key]):
         self._free.extend(range(capacity - 1, old - 1, -1))
         self._seen = np.concatenate([self._seen, np.full(capacity - old, -np.inf)])
         for name, kind in self._kinds.items():
-            added = np.full((capacity - old, *kind.shape), kind.default)
-            self._columns[name] = np.concatenate([self._columns[name], added])
+            added = np.full((*kind.shape, capacity - old), kind.default)
+            self._columns[name] = np.concatenate([self._columns[name], added], axis=-1)
 
     def forget(self, before: float) -> tuple[Key, ...]:
         """Forgets names that no row had since `before` (Unix seconds), and returns them."""
@@ -106,12 +121,12 @@ class Memory(Generic[Key]):
         self._free.append(slot)
         self._seen[slot] = -np.inf
         for name, kind in self._kinds.items():
-            self._columns[name][slot] = kind.default
+            self._columns[name][..., slot] = kind.default
 
     def reset(self, slots: Ints) -> None:
         """Puts slots back to defaults; their names stay."""
         for name, kind in self._kinds.items():
-            self._columns[name][slots] = kind.default
+            self._columns[name][..., slots] = kind.default
 
     def items(self) -> tuple[tuple[Key, int], ...]:
         """Returns every name with its slot."""
@@ -140,7 +155,7 @@ class Memory(Generic[Key]):
         """Packs names (as tuples of strings) and columns; `kept`: bool[capacity] leaves other slots out."""
         live = [(key, slot) for key, slot in self._slot_of.items() if kept is None or kept[slot]]
         slots = np.array([slot for _, slot in live], dtype=np.int64)
-        columns = {name: pack(column[slots]) for name, column in self._columns.items()}
+        columns = {name: pack(np.moveaxis(self.get(name, slots), -1, 0)) for name in self._columns}
         return TableState(keys=tuple(parts_of(key) for key, _ in live), seen=pack(self._seen[slots]), columns=columns)
 
     def restore(self, state: TableState, key_of: Callable[[tuple[str, ...]], Key]) -> None:
@@ -161,4 +176,4 @@ class Memory(Generic[Key]):
         if count:
             self._seen[slots] = seen
             for name, values in columns.items():
-                self._columns[name][slots] = values
+                self._columns[name][..., slots] = np.moveaxis(values, 0, -1)

@@ -15,11 +15,14 @@ def by_meter(parts: Floats, loss_factor: float) -> Floats:
     """Returns what parts of a draw are in each meter.
 
     Args:
-        parts: float64[..., 2], CPU and GPU watts.
+        parts: float64[2, ...], CPU and GPU watts.
         loss_factor: watts at the supplies per watt inside.
 
     Returns:
         float64[3, ...]: (cpu + gpu) * loss_factor, cpu + gpu, gpu.
     """
-    inside = parts[..., CPU_PART] + parts[..., GPU_PART]
-    return np.stack([inside * loss_factor, inside, parts[..., GPU_PART]])
+    result = np.empty((3, *parts.shape[1:]))
+    result[NODE] = parts[CPU_PART] + parts[GPU_PART]
+    result[WALL] = result[NODE] * loss_factor
+    result[GPU] = parts[GPU_PART]
+    return result

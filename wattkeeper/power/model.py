@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wattkeeper.api.readings import Floats, Ints, NodeRows, PodPhase, Readings, Rung
+from wattkeeper.api.readings import Bools, Floats, Ints, NodeRows, PodPhase, Readings, Rung
 from wattkeeper.power.catalogue import UNKNOWN_GPU, kind_priors
 from wattkeeper.power.charges import Charges
 from wattkeeper.power.checkpoint import VERSION, ModelState, decode, encode
@@ -60,22 +60,20 @@ class PowerModel:
         view = self._view(readings, now)
         samples = self._pods.learn(view.pods)
         count = len(readings.nodes.names)
-        on = np.flatnonzero(view.pods.placed)
-        known = view.pods.watts[on]
-        node = view.pods.node[on]
-        drawn = np.stack([_sum(node, np.nan_to_num(known[:, part]), count) for part in (0, 1)], axis=1)
-        unknown = np.stack([_sum(node, np.isnan(known[:, part]), count) > 0 for part in (0, 1)], axis=1)
-        self._nodes.learn(view.nodes, drawn, unknown)
+        unknown = np.isnan(view.pods.watts)
+        drawn = _by_node(view.pods.node, np.where(unknown, 0.0, view.pods.watts), count)
+        lacking = _by_node(view.pods.node, unknown & view.pods.placed, count) > 0.0
+        self._nodes.learn(view.nodes, drawn, lacking)
         self._teach_replicas(readings, view, samples)
         # What was learned in this tick counts in this tick.
-        view = self._view(readings, now)
+        view = self._view(readings, now, view.pods)
         charges, upper, expected_nodes = self._charge(readings, view, now)
         self._pods.hold(view.pods, upper)
         domains = Domains.of(readings.nodes.domains, len(readings.budgets.names))
         expected = domains.sums(expected_nodes, readings.budgets.meter)
         # A domain's own meter may go on while its nodes fall silent: what is expected then is no measure of it.
         watts, gpus = view.nodes.watts, view.nodes.gpus > 0.0
-        silent = np.isnan(watts[:, 0]) | (gpus & np.isnan(watts[:, 1]))
+        silent = np.isnan(watts[0]) | (gpus & np.isnan(watts[1]))
         blind = np.where(silent, np.maximum(view.nodes.rung, Rung.FROZEN), view.nodes.rung)
         rung = domain_rung(blind, readings.nodes.domains, domains.count)
         self._residuals.learn(readings.budgets, charges.meter_watts, expected, rung, now)
@@ -103,12 +101,13 @@ class PowerModel:
         """Returns rows of the pods that, in the readings observed last, had sustained more than their bound."""
         return self._over
 
-    def _view(self, readings: Readings, now: float) -> _View:
+    def _view(self, readings: Readings, now: float, seen: PodView | None = None) -> _View:
+        """Joins readings with what was learned; `seen` is what these readings' pods looked like before."""
         nodes = self._nodes.view(readings.nodes, now)
         gpu_watts = _kind_gpu_watts(readings.nodes, nodes)
         return _View(
             nodes=nodes,
-            pods=self._pods.view(readings.pods, nodes, now),
+            pods=self._pods.limited(seen, nodes) if seen else self._pods.view(readings.pods, nodes, now),
             replicas=self._replicas.view(readings.services, readings.nodes.kind_names, gpu_watts, now),
             gpu_watts=gpu_watts,
         )
@@ -117,7 +116,7 @@ class PowerModel:
         pods = view.pods
         teaches = (
             pods.sampled
-            & pods.fresh.any(axis=1)
+            & (pods.fresh[0] | pods.fresh[1])
             & (pods.service >= 0)
             & (readings.pods.phase == PodPhase.RUNNING)
             # A sample taken while the pod was still loading says nothing about a loaded one.
@@ -131,8 +130,8 @@ class PowerModel:
             PodSamples(
                 service=pods.service[rows],
                 kind=view.nodes.kind[pods.node[rows]],
-                watts=pods.watts[rows],
-                sustained_watts=samples.sustained[rows],
+                watts=pods.watts.take(rows, axis=1),
+                sustained_watts=samples.sustained.take(rows, axis=1),
                 seconds=samples.seconds[rows],
                 stamps=pods.stamps[rows],
             ),
@@ -148,28 +147,26 @@ class PowerModel:
         replica_expected = self._replicas.expected(view.replicas, bound)
 
         managed = pods.placed & (pods.service >= 0)
-        rows = np.flatnonzero(managed)
-        at = (pods.service[rows], nodes.kind[pods.node[rows]])
-        pod_bound, pod_guess = np.zeros((len(pods.slots), 2)), np.zeros((len(pods.slots), 2))
+        kinds = len(readings.nodes.kind_names)
+        none = len(readings.services.keys) * kinds
+        cell = np.where(managed, pods.service * kinds + _kind_of_pods(nodes, pods), none)
         # Pods of a replica may request unequal shares of it: until they are measured, each counts at least its own.
-        uneven = np.maximum(pods.request_watts[rows] - view.replicas.request_watts[at], 0.0)
-        pod_bound[rows] = bound[at] + self._replicas.doubt(view.replicas)[at] * uneven
-        pod_guess[rows] = replica_expected[at]
-        upper = self._pods.upper(pods, pod_bound)
-        guess = np.where(managed[:, None], pod_guess, upper)
+        uneven = np.maximum(pods.request_watts - _per_pod(view.replicas.request_watts, cell), 0.0)
+        upper = self._pods.upper(
+            pods, _per_pod(bound, cell) + _per_pod(self._replicas.doubt(view.replicas), cell) * uneven
+        )
+        guess = np.where(managed, _per_pod(replica_expected, cell), upper)
         expected = np.minimum(np.where(pods.fresh, pods.watts, guess), upper)
-        expected[~pods.placed] = 0.0
 
+        pod_upper, pod_expected = np.where(managed, upper, 0.0), np.where(managed, expected, 0.0)
         others = np.flatnonzero(pods.placed & (pods.service < 0))
-        loose_upper = _sum_parts(pods.node[others], upper[others], count)
-        loose_expected = _sum_parts(pods.node[others], expected[others], count)
-        pod_upper = np.where(managed[:, None], upper, 0.0)
-        pod_expected = np.where(managed[:, None], expected, 0.0)
-        each = view.replicas.pods[:, None, None]
+        loose_upper = _by_node(pods.node[others], upper.take(others, axis=1), count)
+        loose_expected = _by_node(pods.node[others], expected.take(others, axis=1), count)
 
-        all_expected = _sum_parts(pods.node[rows], expected[rows], count) + loose_expected
+        all_expected = _by_node(pods.node, pod_expected, count) + loose_expected
         expected_nodes = node_expected + by_meter(all_expected, loss)
         domains = Domains.of(readings.nodes.domains, len(readings.budgets.names))
+        each = view.replicas.pods[:, np.newaxis]
         charges = Charges(
             node_upper_watts=node_upper,
             node_expected_watts=node_expected,
@@ -192,9 +189,8 @@ class PowerModel:
         waits = np.flatnonzero((readings.pods.service < 0) & (readings.pods.node < 0))
         # The kind of node it will land on is not known, so it is the hungriest.
         per_gpu = float(np.max(view.gpu_watts)) if len(view.gpu_watts) else UNKNOWN_GPU.limit_watts
-        parts = view.pods.request_watts[waits].copy()
-        parts[:, 1] = view.pods.gpus[waits] * per_gpu
-        return by_meter(parts.sum(axis=0), self._settings.wall_loss_factor_upper)
+        parts = np.stack([view.pods.request_watts[0, waits], view.pods.gpus[waits] * per_gpu])
+        return by_meter(parts.sum(axis=1), self._settings.wall_loss_factor_upper)
 
     def dump(self) -> bytes:
         """Returns a checkpoint."""
@@ -230,12 +226,21 @@ class PowerModel:
         return model
 
 
-def _sum(rows: Ints, values: Floats, count: int) -> Floats:
-    return np.bincount(rows, weights=values, minlength=count).astype(np.float64, copy=False)
+def _by_node(node: Ints, values: Floats | Bools, count: int) -> Floats:
+    """Returns float64[2, count]: float64[2, n] summed by each one's node (int64[n])."""
+    # Pods that are on none count 0 W for the first one, which is there or not.
+    sums = [np.bincount(node, weights=part, minlength=count)[:count] for part in values]
+    return np.stack(sums).astype(np.float64, copy=False)
 
 
-def _sum_parts(rows: Ints, values: Floats, count: int) -> Floats:
-    return np.stack([_sum(rows, values[:, part], count) for part in (0, 1)], axis=1)
+def _kind_of_pods(nodes: NodeView, pods: PodView) -> Ints:
+    """Returns int64[P], the kind of each pod's node; anything for pods that are on none."""
+    return nodes.kind[pods.node] if len(nodes.kind) else pods.node
+
+
+def _per_pod(values: Floats, cell: Ints) -> Floats:
+    """Returns float64[2, P] of float64[2, S, K] by service * K + kind; S * K yields 0."""
+    return np.concatenate([values.reshape(2, -1), np.zeros((2, 1))], axis=1).take(cell, axis=1)
 
 
 def _kind_gpu_watts(nodes: NodeRows, view: NodeView) -> Floats:
@@ -248,9 +253,9 @@ def _kind_gpu_watts(nodes: NodeRows, view: NodeView) -> Floats:
 
 
 def _node_watts(view: NodeView) -> Floats:
-    gpu = np.where(view.gpus > 0.0, view.watts[:, 1], 0.0)
+    gpu = np.where(view.gpus > 0.0, view.watts[1], 0.0)
     result = np.empty((3, len(view.gpus)))
-    result[WALL] = view.watts[:, 2]
-    result[NODE] = view.watts[:, 0] + gpu
+    result[WALL] = view.watts[2]
+    result[NODE] = view.watts[0] + gpu
     result[GPU] = gpu
     return result

@@ -44,10 +44,10 @@ class NodeView:
     Attributes:
         slots: int64[N], in the memory.
         kind, gpus: int64[N].
-        watts: float64[N, 3], CPU, GPU and platform; NaN unless fresh.
-        idle_watts: float64[N, 2], the source's own idle watts; NaN unless fresh.
-        stamps: float64[N, 3], time of the youngest sample of each, -inf where there never was one.
-        sampled: bool[N, 3], the memory did not have that sample yet.
+        watts: float64[3, N], CPU, GPU and platform; NaN unless fresh.
+        idle_watts: float64[2, N], the source's own idle watts; NaN unless fresh.
+        stamps: float64[3, N], time of the youngest sample of each, -inf where there never was one.
+        sampled: bool[3, N], the memory did not have that sample yet.
         interval_seconds: float64[N].
         rung, streak: int64[N], on the ladder.
         enforced_watts: float64[N], the limit of one GPU as shown now or last; NaN where it never was.
@@ -112,42 +112,40 @@ class NodeModel:
         )
         gpus = np.maximum(nodes.gpus, 0).astype(np.float64)
         interval = cleaning.intervals(nodes.interval_seconds)
-        raw = cleaning.drawn(np.stack([nodes.cpu_watts, nodes.gpu_watts, nodes.platform_watts], axis=1))
-        age = cleaning.ages(
-            np.stack([nodes.cpu_age_seconds, nodes.gpu_age_seconds, nodes.platform_age_seconds], axis=1)
-        )
-        old_stamps = cleaning.remembered(memory["stamp"][slots], now)
+        raw = cleaning.drawn(np.stack([nodes.cpu_watts, nodes.gpu_watts, nodes.platform_watts]))
+        age = cleaning.ages(np.stack([nodes.cpu_age_seconds, nodes.gpu_age_seconds, nodes.platform_age_seconds]))
+        old_stamps = cleaning.remembered(memory.get("stamp", slots), now)
         stamps = np.maximum(old_stamps, np.where(np.isfinite(raw), now - age, -np.inf))
         # Every node should show its CPUs, nodes with GPUs those too, and no node has to show its supplies.
-        needed = np.stack([np.ones(len(gpus), dtype=np.bool_), gpus > 0.0, np.zeros(len(gpus), dtype=np.bool_)], axis=1)
-        oldest = np.min(np.where(needed, stamps, np.inf), axis=1)
-        previous = np.min(np.where(needed, old_stamps, np.inf), axis=1)
+        has_gpus = gpus > 0.0
+        oldest = np.minimum(stamps[0], np.where(has_gpus, stamps[1], np.inf))
+        previous = np.minimum(old_stamps[0], np.where(has_gpus, old_stamps[1], np.inf))
         rung, streak = advance(
-            memory["rung"][slots].astype(np.int64),
-            memory["streak"][slots].astype(np.int64),
+            memory.get("rung", slots).astype(np.int64),
+            memory.get("streak", slots).astype(np.int64),
             rung_of_age(now - oldest, interval),
             oldest > previous + cleaning.SAME_SAMPLE_SECONDS,
         )
         # A meter of the whole machine has a pace of its own, and only trims the model.
-        oldest_age = (FROZEN_INTERVALS * interval)[:, None] * np.ones(3)
-        oldest_age[:, _PLATFORM] = np.maximum(oldest_age[:, _PLATFORM], self._settings.meter_stale_seconds)
+        patience = FROZEN_INTERVALS * interval
+        oldest_age = np.stack([patience, patience, np.maximum(patience, self._settings.meter_stale_seconds)])
         is_fresh = np.isfinite(raw) & (age <= oldest_age)
         fresh = np.where(is_fresh, raw, np.nan)
-        known = memory["limit"][slots]
-        shown = cleaning.drawn(nodes.gpu_limit_watts) / np.where(gpus > 0.0, gpus, np.nan)
-        believable = is_fresh[:, 1] & (shown <= _MOST_NAMEPLATES * priors.limit_watts)
+        known = memory.get("limit", slots)
+        shown = cleaning.drawn(nodes.gpu_limit_watts) / np.where(has_gpus, gpus, np.nan)
+        believable = is_fresh[1] & (shown <= _MOST_NAMEPLATES * priors.limit_watts)
         enforced = np.where(believable, shown, known)
         nameplate = np.fmax(priors.limit_watts, enforced)
         limit = np.where(np.isfinite(enforced) & (rung < Rung.ABSENT), enforced, nameplate)
         most = self._most(gpus, nameplate, priors.board_watts)
-        low = memory["low"][slots, 1] / np.where(gpus > 0.0, gpus, np.nan)
-        idle = np.stack([cleaning.watts(nodes.cpu_idle_watts), cleaning.watts(nodes.gpu_idle_watts)], axis=1)
+        low = memory["low"][1, slots] / np.where(has_gpus, gpus, np.nan)
+        idle = cleaning.watts(np.stack([nodes.cpu_idle_watts, nodes.gpu_idle_watts]))
         return NodeView(
             slots=slots,
             kind=nodes.kind,
             gpus=gpus,
             watts=np.minimum(fresh, most),
-            idle_watts=np.where(is_fresh[:, :2], np.minimum(idle, most[:, :2]), np.nan),
+            idle_watts=np.where(is_fresh[:2], np.minimum(idle, most[:2]), np.nan),
             stamps=stamps,
             sampled=stamps > old_stamps + cleaning.SAME_SAMPLE_SECONDS,
             interval_seconds=interval,
@@ -163,41 +161,42 @@ class NodeModel:
     def _most(self, gpus: Floats, nameplate: Floats, board: Floats) -> Floats:
         cpu = np.full(len(gpus), self._settings.node_cpu_limit_watts)
         inside = cpu + gpus * (nameplate + _MOST_BOARDS * board) + _MOST_BOARDS * self._settings.board_base_watts
-        return np.stack([cpu, gpus * nameplate, inside * self._settings.wall_loss_factor_upper], axis=1)
+        return np.stack([cpu, gpus * nameplate, inside * self._settings.wall_loss_factor_upper])
 
     def learn(self, view: NodeView, pod_watts: Floats, pods_unknown: Bools) -> None:
         """Takes a tick in.
 
         Args:
             view: of this tick.
-            pod_watts: float64[N, 2], active CPU and GPU watts of all pods on each node.
-            pods_unknown: bool[N, 2], some pod on the node has no fresh reading of that part.
+            pod_watts: float64[2, N], active CPU and GPU watts of all pods on each node.
+            pods_unknown: bool[2, N], some pod on the node has no fresh reading of that part.
         """
         memory, slots = self._memory, view.slots
-        gap = cleaning.gaps(view.stamps, memory["stamp"][slots])
-        memory["rung"][slots] = view.rung
-        memory["streak"][slots] = view.streak
-        memory["stamp"][slots] = view.stamps
-        memory["limit"][slots] = view.enforced_watts
+        gap = cleaning.gaps(view.stamps, memory.get("stamp", slots))
+        memory.put("rung", slots, view.rung.astype(np.float64))
+        memory.put("streak", slots, view.streak.astype(np.float64))
+        memory.put("stamp", slots, view.stamps)
+        memory.put("limit", slots, view.enforced_watts)
 
         # Pods that claim clearly more than their node draws: one of the two is wrong, and nobody knows which.
-        at_odds = pod_watts > view.watts[:, :2] * _MOST_CLAIMED
-        left = np.where(pods_unknown | at_odds, np.nan, view.watts[:, :2] - pod_watts)
+        at_odds = pod_watts > view.watts[:2] * _MOST_CLAIMED
+        doubtful = pods_unknown | at_odds
+        left = np.where(doubtful, np.nan, view.watts[:2] - pod_watts)
         inside = np.where(np.isfinite(left), np.maximum(left, 0.0), view.idle_watts)
-        active = np.where((pods_unknown | at_odds).any(axis=1), np.nan, pod_watts.sum(axis=1))
-        wall = np.maximum(view.watts[:, _PLATFORM] - self._settings.wall_loss_factor * active, 0.0)
-        sample = np.concatenate([inside, wall[:, None]], axis=1)
-        taught = view.sampled & np.isfinite(sample) & (view.rung == Rung.FRESH)[:, None]
-        at, part = np.nonzero(taught)
+        active = np.where(doubtful[0] | doubtful[1], np.nan, pod_watts[0] + pod_watts[1])
+        wall = np.maximum(view.watts[_PLATFORM] - self._settings.wall_loss_factor * active, 0.0)
+        sample = np.stack([*inside, wall])
+        taught = view.sampled & np.isfinite(sample) & (view.rung == Rung.FRESH)
+        part, at = np.nonzero(taught)
         if not len(at):
             return
-        where, watts = (slots[at], part), sample[at, part]
+        where, watts = (part, slots[at]), sample[part, at]
         count, low, high = memory["count"][where], memory["low"][where], memory["high"][where]
         spread = memory["spread"][where]
         memory["low"][where], memory["spread"][where] = track(low, spread, count, watts, _LOW)
         memory["high"][where], _ = track(high, spread, count, watts, _HIGH)
         memory["count"][where] = count + 1.0
-        fade = np.exp2(-gap[at, part] / self._settings.peak_half_life_seconds)
+        fade = np.exp2(-gap[part, at] / self._settings.peak_half_life_seconds)
         # The tracked quantile, not the sample: one spike is no history.
         memory["peak"][where] = np.maximum(memory["peak"][where] * fade, memory["high"][where])
 
@@ -205,30 +204,29 @@ class NodeModel:
         """Returns fixed draws by meter, expected and upper: float64[3, N] each, all finite, expected <= upper."""
         settings, slots = self._settings, view.slots
         cpu_prior = np.full(len(slots), settings.cpu_idle_watts)
-        prior = np.stack([cpu_prior, view.gpus * view.priors.idle_watts], axis=1)
+        prior = np.stack([cpu_prior, view.gpus * view.priors.idle_watts])
         expected, upper = self._blend(view, slice(0, 2), prior, prior * settings.fixed_margin)
         board = settings.board_base_watts + view.gpus * view.priors.board_watts
-        wall_prior = (expected.sum(axis=1) + board) * settings.wall_loss_factor
-        wall_upper_prior = (upper.sum(axis=1) + board * settings.fixed_margin) * settings.wall_loss_factor_upper
-        wall, wall_upper = self._blend(view, slice(2, 3), wall_prior[:, None], wall_upper_prior[:, None])
+        wall_prior = (expected[0] + expected[1] + board) * settings.wall_loss_factor
+        wall_upper_prior = (upper[0] + upper[1] + board * settings.fixed_margin) * settings.wall_loss_factor_upper
+        wall, wall_upper = self._blend(view, slice(2, 3), wall_prior[np.newaxis], wall_upper_prior[np.newaxis])
         result, result_upper = np.empty((3, len(slots))), np.empty((3, len(slots)))
-        for out, parts, outside in ((result, expected, wall[:, 0]), (result_upper, upper, wall_upper[:, 0])):
-            out[NODE] = parts.sum(axis=1)
-            out[GPU] = parts[:, 1]
+        for out, parts, outside in ((result, expected, wall[0]), (result_upper, upper, wall_upper[0])):
+            out[NODE] = parts[0] + parts[1]
+            out[GPU] = parts[1]
             # A platform reading below what its parts draw was taken from something else.
             out[WALL] = np.maximum(outside, out[NODE])
         return result, np.maximum(result, result_upper)
 
     def _blend(self, view: NodeView, parts: slice, prior: Floats, prior_upper: Floats) -> tuple[Floats, Floats]:
         memory, slots = self._memory, view.slots
-        count = memory["count"][slots, parts]
-        low, high, peak = memory["low"][slots, parts], memory["high"][slots, parts], memory["peak"][slots, parts]
+        count, low, high, peak = (memory.get(name, slots)[parts] for name in ("count", "low", "high", "peak"))
         share = np.minimum(count / self._settings.fixed_samples, 1.0)
         expected = np.where(count > 0.0, low, prior)
         measured = np.where(count > 0.0, high, prior_upper)
         upper = np.maximum(measured, share * measured + (1.0 - share) * prior_upper)
-        upper = np.where((view.rung >= Rung.TIGHTENED)[:, None], np.maximum(upper, peak), upper)
-        upper = np.where((view.rung >= Rung.ABSENT)[:, None], np.maximum(upper, prior_upper), upper)
+        np.maximum(upper, peak, out=upper, where=view.rung >= Rung.TIGHTENED)
+        np.maximum(upper, prior_upper, out=upper, where=view.rung >= Rung.ABSENT)
         return expected, np.maximum(expected, upper)
 
     def forget(self, now: float) -> None:

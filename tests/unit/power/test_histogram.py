@@ -21,7 +21,7 @@ def test_a_value_beyond_the_last_bucket_is_in_the_last() -> None:
 
 
 def test_an_empty_histogram_has_no_percentile() -> None:
-    assert np.isnan(percentiles(np.zeros((1, BUCKETS)), 0.98)).all()
+    assert np.isnan(percentiles(np.zeros((BUCKETS, 1)), 0.98)).all()
 
 
 @given(
@@ -58,3 +58,9 @@ def test_moving_the_reference_changes_no_percentile() -> None:
     scale = decay.shift(9 * HALF_LIFE)
     assert scale < 1.0
     assert percentiles(weights * scale, 0.7) == before
+
+
+def test_empty_buckets_may_be_left_out() -> None:
+    weights = np.zeros((BUCKETS, 2))
+    weights[20:25] = np.random.default_rng(1).random((5, 2))
+    np.testing.assert_array_equal(percentiles(weights[18:30], 0.9, first=18), percentiles(weights, 0.9))

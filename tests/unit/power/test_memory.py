@@ -15,7 +15,7 @@ def test_a_new_name_has_defaults() -> None:
     kept = memory()
     slots = kept.slots(("a", "b"), 0.0)
     assert np.isnan(kept["watts"][slots]).all()
-    assert kept["pair"][slots].tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    assert kept.get("pair", slots).tolist() == [[0.0, 0.0], [0.0, 0.0]]
 
 
 @given(st.lists(st.lists(st.text("abcdef", min_size=1, max_size=2), unique=True, max_size=12), max_size=8))
@@ -57,10 +57,10 @@ def test_a_name_that_still_has_a_row_is_not_forgotten() -> None:
 def test_a_dump_brings_names_and_values_back() -> None:
     kept, again = memory(), memory()
     slots = kept.slots(("a", "b"), 7.0)
-    kept["pair"][slots] = [[1.0, 2.0], [3.0, 4.0]]
+    kept.put("pair", slots, np.array([[1.0, 2.0], [3.0, 4.0]]))
     again.restore(kept.dump(lambda name: (name,)), lambda parts: parts[0])
     slots = again.slots(("b", "a"), 8.0)
-    assert again["pair"][slots].tolist() == [[3.0, 4.0], [1.0, 2.0]]
+    assert again.get("pair", slots).tolist() == [[2.0, 1.0], [4.0, 3.0]]
 
 
 def test_a_dump_with_other_columns_is_refused() -> None:
