@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from scaler.errors import NoPlanError, UncappedTargetError, UnknownObjectError
 from scaler.freshness import Freshness
 from scaler.metadata import METRIC_NAMES, MetricKind, parse_metadata
-from scaler.recommendation_names import recommendation_name
 from scaler.replica_arithmetic import DEFAULT_TOLERANCE, value_to_tell
 from scaler.scale_down_behavior import tolerance_in_force
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
-from wattkeeper.api.power_recommendation import PowerRecommendation, PowerRecommendationStatus
+from wattkeeper.api.power_recommendation import PowerRecommendation, PowerRecommendationStatus, recommendation_name
 from wattkeeper.cluster.interface import View
 from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, ScaledObject
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from scaler.conditions import Finding, with_transitions
-from scaler.freshness import format_instant, parse_instant
 from wattkeeper.api.budget_groups import BudgetGroups
+from wattkeeper.api.conditions import Finding, with_transitions
+from wattkeeper.api.instants import format_instant, parse_instant
 from wattkeeper.api.power_budget import PowerBudget, PowerBudgetStatus, ViolatingPod
 from wattkeeper.api.readings import Rung
 from wattkeeper.cluster.interface import View

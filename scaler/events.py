@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from scaler.conditions import holds, message_of
+from wattkeeper.api.conditions import holds, message_of
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.interface import EventRecord

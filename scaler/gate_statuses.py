@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from scaler.conditions import Finding, holds
-from scaler.freshness import format_instant
 from scaler.gates import Queue
+from wattkeeper.api.conditions import Finding, holds
+from wattkeeper.api.instants import format_instant
 from wattkeeper.api.power_recommendation import PowerRecommendation, PowerRecommendationStatus, WaitingPod
 from wattkeeper.recommender.result import StepResult
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from msgspec.structs import replace
 
-from scaler.conditions import Finding, with_transitions
+from wattkeeper.api.conditions import Finding, with_transitions
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy, PowerCappingPolicyStatus
 from wattkeeper.api.readings import ServiceKey
 from wattkeeper.cluster.interface import View

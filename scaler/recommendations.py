@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from scaler.conditions import Finding, with_transitions
 from scaler.gate_statuses import GateStatus, waiting_differs, watts_moved
 from scaler.gates import Queue
-from scaler.recommendation_names import recommendation_name
 from scaler.scaled_object_checks import CapFindings, check_scaled_objects
+from wattkeeper.api.conditions import Finding, with_transitions
 from wattkeeper.api.meta import ObjectMeta, ScaleTargetRef
 from wattkeeper.api.power_recommendation import (
     Amount,
     PowerRecommendation,
     PowerRecommendationSpec,
     PowerRecommendationStatus,
+    recommendation_name,
 )
 from wattkeeper.api.readings import Mode, ServiceKey
 from wattkeeper.cluster.interface import View

@@ -71,3 +71,12 @@ class PowerRecommendation(Wire, frozen=True, kw_only=True):
     metadata: ObjectMeta
     spec: PowerRecommendationSpec
     status: PowerRecommendationStatus = PowerRecommendationStatus()
+
+
+def recommendation_name(kind: str, name: str) -> str:
+    """Returns the name of the recommendation for a scale target.
+
+    >>> recommendation_name("Deployment", "chat-predictor")
+    'deployment-chat-predictor'
+    """
+    return f"{kind.lower()}-{name}"

@@ -8,7 +8,6 @@ import pytest
 from msgspec.structs import replace as changed
 from prometheus_client import CollectorRegistry
 
-from scaler.conditions import holds
 from scaler.metrics import ScalerMetrics
 from scaler.service import RecommenderService, ServiceOptions
 from tests.contract.scaler.serving import StillClock
@@ -19,6 +18,7 @@ from tests.unit.scaler.results import no_measurements, readings
 from tests.unit.scaler.samples import NAMESPACE, NOW, policy
 from wattkeeper.algorithms.priority_fair_share import PriorityFairShare
 from wattkeeper.api.admission import ADMISSION_ENABLED, ADMISSION_LABEL, INFERENCE_SERVICE_LABEL
+from wattkeeper.api.conditions import holds
 from wattkeeper.api.meta import LabelSelector, ObjectMeta
 from wattkeeper.api.power_budget import PowerBudget, PowerBudgetSpec
 from wattkeeper.api.power_recommendation import PowerRecommendation, PowerRecommendationStatus

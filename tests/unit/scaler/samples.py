@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scaler.freshness import format_instant
-from scaler.recommendation_names import recommendation_name
+from wattkeeper.api.instants import format_instant
 from wattkeeper.api.meta import LabelSelector, ObjectMeta, ScaleTargetRef
 from wattkeeper.api.power_budget import PowerBudget, PowerBudgetSpec, PowerBudgetStatus
 from wattkeeper.api.power_capping_policy import Mode, PowerCappingPolicy, PowerCappingPolicySpec
@@ -14,6 +13,7 @@ from wattkeeper.api.power_recommendation import (
     PowerRecommendation,
     PowerRecommendationSpec,
     PowerRecommendationStatus,
+    recommendation_name,
 )
 from wattkeeper.cluster.objects import (
     Deployment,

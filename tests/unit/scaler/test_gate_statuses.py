@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from prometheus_client import CollectorRegistry
 
-from scaler.conditions import holds, message_of
 from scaler.gate_news import MOST_TOLD
 from scaler.gates import MOST_NAMED, Queue
 from scaler.metrics import ScalerMetrics
@@ -14,6 +13,7 @@ from tests.unit.scaler.gated_pods import pod
 from tests.unit.scaler.memory_cluster import MemoryCluster
 from tests.unit.scaler.results import Row, decision
 from tests.unit.scaler.samples import NAMESPACE, NOW, budget, deployment, policy, scaled_object
+from wattkeeper.api.conditions import holds, message_of
 from wattkeeper.api.power_recommendation import PowerRecommendation, PowerRecommendationStatus, WaitingPod
 from wattkeeper.api.readings import ServiceKey
 from wattkeeper.cluster.objects import Pod

@@ -2,14 +2,14 @@ import pytest
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
-from scaler.conditions import holds, message_of
-from scaler.freshness import format_instant
 from scaler.gates import Queue
 from scaler.metrics import ScalerMetrics
 from scaler.publish import Publisher
 from tests.unit.scaler.memory_cluster import MemoryCluster
 from tests.unit.scaler.results import Row, decision, violation
 from tests.unit.scaler.samples import NAMESPACE, NOW, budget, deployment, policy, scaled_object
+from wattkeeper.api.conditions import holds, message_of
+from wattkeeper.api.instants import format_instant
 from wattkeeper.api.power_budget import ParentRef, PowerBudget
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
 from wattkeeper.api.power_recommendation import PowerRecommendation, PowerRecommendationStatus

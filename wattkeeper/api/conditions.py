@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scaler.freshness import format_instant
+from wattkeeper.api.instants import format_instant
 from wattkeeper.api.meta import Condition, ObjectMeta
 
 
