@@ -4,7 +4,8 @@ AdmissionError
 ├── SettingsError             settings contradict each other, or a file they name cannot be used
 ├── UnreadableReviewError     a body that names no review to answer (400)
 ├── UnreadablePodError        a review whose pod has another shape than Kubernetes' own; the pod is let through
-└── UsageUnreadableError      kept usage cannot be read; it is learned anew
+├── UsageUnreadableError      kept usage cannot be read; it is learned anew
+└── AlertsUnreadableError     what was kept of alerts cannot be read; they are told again
 """
 
 from __future__ import annotations
@@ -28,3 +29,7 @@ class UnreadablePodError(AdmissionError):
 
 class UsageUnreadableError(AdmissionError):
     """Usage that was kept over a restart cannot be read."""
+
+
+class AlertsUnreadableError(AdmissionError):
+    """What was kept of alerts over a restart cannot be read."""

@@ -57,10 +57,34 @@ class AdmissionSettings(BaseSettings):
     """How often the learned usage is written, in seconds; what is younger is learned again after a crash."""
 
     lease_name: str = "wattkeeper-admission"
-    """The Lease that says which replica writes the learned usage. Every replica answers reviews."""
+    """The Lease that says which replica writes the learned usage and sends alerts. Every replica answers reviews."""
 
     lease_seconds: int = Field(default=15, ge=4)
     """How long others wait after the holder's last renewal, in seconds: client-go's own figure for controllers."""
+
+    alert_sinks_file: Path | None = None
+    """A YAML file that says who can be told of alerts (docs/alerts.md), read again when it changes. Its URLs are
+    secrets: mount a Secret. Without it alerts are Events and metrics alone."""
+
+    alert_seconds: float = Field(default=5.0, gt=0.0)
+    """How often alerts are looked for, in seconds."""
+
+    alert_hold_seconds: float = Field(default=60.0, ge=0.0)
+    """How long most things must hold before they alert, in seconds. Budgets have their shedSeconds instead, and pods at
+    the power gate their policy's gate.deadlineSeconds."""
+
+    alert_keep_seconds: float = Field(default=60.0, ge=0.0)
+    """How long what alerts must be gone before the alert is over, in seconds."""
+
+    alert_resend_seconds: float = Field(default=60.0, ge=1.0)
+    """How often an Alertmanager hears of an active alert, in seconds. It takes one for over of which it has not heard
+    for four times as long."""
+
+    alert_timeout_seconds: float = Field(default=10.0, gt=0.0)
+    """How long one request to a sink may take, in seconds."""
+
+    alert_state_name: str = "wattkeeper-alerts"
+    """Stem of the ConfigMaps that keep what is active and who was told."""
 
     listen_address: str = "127.0.0.1:9443"
     """host:port of the listener that the API server asks. Loopback by default, for trying by hand; the chart listens
@@ -99,7 +123,9 @@ class AdmissionSettings(BaseSettings):
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key belong together: set both or neither")
         durations = (self.deadline_seconds, self.goodbye_seconds, self.drain_seconds, self.usage_seconds)
-        if not all(math.isfinite(one) for one in (*durations, self.state_seconds)):
+        alerting = (self.alert_seconds, self.alert_hold_seconds, self.alert_keep_seconds)
+        requests = (self.alert_resend_seconds, self.alert_timeout_seconds)
+        if not all(math.isfinite(one) for one in (*durations, *alerting, *requests, self.state_seconds)):
             raise ValueError("durations must be finite")
         return self
 

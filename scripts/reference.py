@@ -29,6 +29,7 @@ SET_BY_CHART = frozenset(
         "tls_key",
         "tls_client_ca",
         "insecure",
+        "alert_sinks_file",
     }
 )
 _BOUNDS = {

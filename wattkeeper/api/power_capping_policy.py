@@ -76,6 +76,26 @@ class Requests(Wire, frozen=True, kw_only=True):
     containers: Annotated[tuple[ContainerRequests, ...], Meta(max_length=32, description="Bounds per container.")] = ()
 
 
+class Gate(Wire, frozen=True, kw_only=True):
+    """How new pods wait for watts (mode Scale)."""
+
+    deadline_seconds: Annotated[
+        int, Meta(ge=1, le=86_400, description="A pod that waits for longer raises an alert. It goes on waiting.")
+    ] = 600
+
+
+class Alerts(Wire, frozen=True, kw_only=True):
+    """Who is told about the policy's services."""
+
+    sinks: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=63)], ...],
+        Meta(
+            max_length=16,
+            description="Names of sinks that the installation knows. Empty: those that it marks as default.",
+        ),
+    ] = ()
+
+
 class PowerCappingPolicySpec(Wire, frozen=True, kw_only=True):
     """Which services of the namespace are capped, and how."""
 
@@ -102,6 +122,8 @@ class PowerCappingPolicySpec(Wire, frozen=True, kw_only=True):
         | None
     ) = None
     requests: Requests | None = None
+    gate: Gate | None = None
+    alerts: Alerts | None = None
 
 
 class PowerCappingPolicyStatus(Wire, frozen=True, kw_only=True):

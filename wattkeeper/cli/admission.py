@@ -10,6 +10,9 @@ from pathlib import Path
 
 import click
 
+from admission.alert_keeper import AlertOptions
+from admission.alert_sinks import SinksFile
+from admission.alerts import alerting
 from admission.errors import AdmissionError, SettingsError
 from admission.lease import LeaseOptions, renewed_lease
 from admission.metrics import AdmissionMetrics
@@ -40,6 +43,7 @@ LOG = logging.getLogger(__name__)
 @click.option("--tls-certificate", type=click.Path(path_type=Path), help="Our certificate chain, PEM.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its key, PEM.")
 @click.option("--prometheus-url", metavar="URL", help="Prometheus with cAdvisor's series, for usage before now.")
+@click.option("--alert-sinks-file", type=click.Path(path_type=Path), help="Who can be told of alerts, YAML.")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), help="A kubeconfig; in a pod none is needed.")
 @click.option("--context", help="A context of the kubeconfig.")
 @click.option("--namespace", help="Namespace of the Lease and the learned usage.")
@@ -79,6 +83,7 @@ async def run(settings: AdmissionSettings) -> None:
     metrics = AdmissionMetrics(registry)
     certificates = ReloadingCertificates(settings.certificates) if settings.certificates is not None else None
     history = _history(settings, clock)
+    sinks = SinksFile(settings.alert_sinks_file)
     cluster = KubernetesCluster(
         find_credentials(settings.kubeconfig, settings.context),
         clock=clock,
@@ -128,6 +133,16 @@ async def run(settings: AdmissionSettings) -> None:
                 history=history,
             )
         )
+        await running.enter_async_context(
+            alerting(
+                cluster=cluster,
+                clock=clock,
+                registry=registry,
+                leadership=leadership,
+                file=sinks,
+                options=_alert_options(settings),
+            )
+        )
         webhooks: Mapping[str, Webhook] = {
             "/mutate-pods": PodMutator(AdmissionView(cluster.view), estimates, clock, metrics),
         }
@@ -159,6 +174,18 @@ def _history(settings: AdmissionSettings, clock: Clock) -> UsageHistory | None:
     except ValueError as error:
         raise SettingsError(f"WATTKEEPER_PROMETHEUS_URL: {error}") from error
     return UsageHistory(prometheus, clock=clock, options=HistoryOptions(days=settings.history_days))
+
+
+def _alert_options(settings: AdmissionSettings) -> AlertOptions:
+    return AlertOptions(
+        namespace=settings.namespace,
+        state_name=settings.alert_state_name,
+        interval_seconds=settings.alert_seconds,
+        hold_seconds=settings.alert_hold_seconds,
+        keep_seconds=settings.alert_keep_seconds,
+        resend_seconds=settings.alert_resend_seconds,
+        timeout_seconds=settings.alert_timeout_seconds,
+    )
 
 
 def _server_options(settings: AdmissionSettings, certificates: ReloadingCertificates | None) -> ServerOptions:

@@ -62,6 +62,7 @@ async def test_it_answers_over_tls_shows_metrics_and_stops_when_it_is_told_to(
     _, metrics = await page(pages, "/metrics")
     assert 'wattkeeper_admission_reviews_total{result="patched",webhook="mutate-pods"} 1.0' in metrics
     assert "wattkeeper_view_staleness_seconds 0.0" in metrics
+    assert "wattkeeper_alert_sinks_readable 1.0" in metrics
     os.kill(os.getpid(), signal.SIGTERM)
     async with asyncio.timeout(20):
         await running
@@ -73,6 +74,7 @@ async def test_it_answers_over_tls_shows_metrics_and_stops_when_it_is_told_to(
     ("wrong", "error", "words"),
     [
         ({"prometheus_url": "prometheus:9090"}, SettingsError, "WATTKEEPER_PROMETHEUS_URL"),
+        ({"alert_sinks_file": Path("/nowhere/sinks.yaml")}, SettingsError, "WATTKEEPER_ALERT_SINKS_FILE"),
         ({"metrics_address": "nowhere"}, AddressError, "no host:port"),
         ({"listen_address": "0.0.0.0:1"}, SettingsError, "WATTKEEPER_TLS_CERTIFICATE"),
         (
