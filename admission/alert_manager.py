@@ -11,8 +11,8 @@ import msgspec
 from admission.alert_book import AlertBook, Entry, Notice
 from admission.alert_post import Outcome, post
 from admission.alert_sinks import Sink, Sinks
+from wattkeeper.api.instants import format_instant
 from wattkeeper.cluster.clock import Clock
-from wattkeeper.cluster.timestamps import micro_time
 
 _AT_ONCE: Final = 100
 _LASTS: Final = 4.0
@@ -74,7 +74,7 @@ class AlertmanagerTeller:
         return {
             "labels": {**self._sinks.labels, **entry.alert.labels},
             "annotations": entry.alert.annotations,
-            "startsAt": micro_time(entry.starts_at),
-            "endsAt": micro_time(ends_at),
+            "startsAt": format_instant(entry.starts_at),
+            "endsAt": format_instant(ends_at),
             **({"generatorURL": self._sinks.generator_url} if self._sinks.generator_url else {}),
         }

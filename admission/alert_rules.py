@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from admission.alert import About, Alert, Fact, Severity
+from wattkeeper.api.instants import parse_instant
 from wattkeeper.api.meta import Condition
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_capping_policy import Gate, PowerCappingPolicy
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.interface import View
 from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet
-from wattkeeper.recommender.pods import unix_seconds
 
 PASSIVE: Final = ("Off", "Initial")
 SILENT_SECONDS: Final = 180.0
@@ -54,10 +54,10 @@ def find_facts(view: View, now: float, options: RuleOptions) -> Iterator[Fact]:
 
 def _nobody_decides(budgets: list[PowerBudget], now: float) -> Iterator[Fact]:
     """One leader evaluates all budgets at once, so the newest evaluation counts."""
-    evaluated = [unix_seconds(budget.status.last_evaluated) for budget in budgets]
+    evaluated = [_time(budget.status.last_evaluated) for budget in budgets]
     # Where nobody has ever decided, waiting began with the first budget.
     since = max(evaluated, default=0.0) or min(
-        (unix_seconds(budget.metadata.creation_timestamp) for budget in budgets), default=0.0
+        (_time(budget.metadata.creation_timestamp) for budget in budgets), default=0.0
     )
     if since and now - since >= SILENT_SECONDS:
         alert = Alert(
@@ -187,7 +187,7 @@ class _OfService:
         over = None if budget is None else _true(budget.status.conditions, "OverBudget")
         if above is None or budget is None or over is None or status.mode not in PASSIVE:
             return
-        later = max(above, over, key=lambda condition: unix_seconds(condition.last_transition_time))
+        later = max(above, over, key=lambda condition: _time(condition.last_transition_time))
         current = self._current_replicas()
         alert = self._alert(
             "WattkeeperAboveAdvice",
@@ -210,10 +210,10 @@ class _OfService:
         pods = self._one.status.waiting_pods
         if not pods:
             return
-        oldest = min(pods, key=lambda pod: unix_seconds(pod.since))
+        oldest = min(pods, key=lambda pod: _time(pod.since))
         gate = self._policy.spec.gate if self._policy is not None else None
         deadline = float((gate or Gate()).deadline_seconds)
-        since = unix_seconds(oldest.since) or self._now - deadline
+        since = _time(oldest.since) or self._now - deadline
         if self._now - since < deadline:
             return
         waiting = _true(self._one.status.conditions, "PodsWaiting")
@@ -258,7 +258,12 @@ def _true(conditions: tuple[Condition, ...], type_: str) -> Condition | None:
 
 def _since(condition: Condition, now: float, hold_seconds: float) -> float:
     """Returns since when a condition holds; one that does not say has held for long enough."""
-    return unix_seconds(condition.last_transition_time) or now - hold_seconds
+    return _time(condition.last_transition_time) or now - hold_seconds
+
+
+def _time(text: str) -> float:
+    """Returns Unix seconds, 0 for what is empty or unreadable."""
+    return parse_instant(text) or 0.0
 
 
 def _figure(watts: float) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from admission.alert_book import AlertBook, Notice
 from admission.alert_post import Outcome, post
 from admission.alert_sinks import Sink, Sinks
-from wattkeeper.cluster.timestamps import micro_time
+from wattkeeper.api.instants import format_instant
 
 _NEVER: Final = "0001-01-01T00:00:00Z"
 """What Alertmanager's webhooks send as the end of an alert that is active."""
@@ -70,8 +70,8 @@ def webhook_body(notice: Notice, receiver: str, sinks: Sinks) -> dict[str, objec
                 "status": notice.state,
                 "labels": labels,
                 "annotations": alert.annotations,
-                "startsAt": micro_time(entry.starts_at),
-                "endsAt": micro_time(entry.ends_at) if over and entry.ends_at is not None else _NEVER,
+                "startsAt": format_instant(entry.starts_at),
+                "endsAt": format_instant(entry.ends_at) if over and entry.ends_at is not None else _NEVER,
                 "generatorURL": sinks.generator_url,
                 "fingerprint": alert.fingerprint,
             }
@@ -85,9 +85,9 @@ def slack_body(notice: Notice, _receiver: str, sinks: Sinks) -> dict[str, object
     word = "Resolved" if notice.state == "resolved" else "Firing"
     told = _escaped(f"{word}: {alert.summary}")
     labels = ", ".join(f"{name}={value}" for name, value in {**sinks.labels, **alert.labels}.items())
-    span = f"since {micro_time(entry.starts_at)}"
+    span = f"since {format_instant(entry.starts_at)}"
     if notice.state == "resolved" and entry.ends_at is not None:
-        span = f"from {micro_time(entry.starts_at)} to {micro_time(entry.ends_at)}"
+        span = f"from {format_instant(entry.starts_at)} to {format_instant(entry.ends_at)}"
     link = f" <{_escaped(sinks.generator_url)}|Look>" if sinks.generator_url else ""
     return {
         "text": told[:_MOST_TEXT],

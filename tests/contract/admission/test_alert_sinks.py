@@ -18,8 +18,9 @@ from tests.cluster.controlplane.processes import free_ports
 from tests.contract.admission.fake_sink import Answer, FakeSink, cut_off, endless, fake_sink, hang, status
 from tests.contract.admission.serving import issue
 from tests.contract.scaler.serving import StillClock
-from tests.unit.admission.alert_samples import at, fact
+from tests.unit.admission.alert_samples import fact
 from tests.unit.admission.samples import NOW
+from wattkeeper.api.instants import format_instant
 
 SECRET = "T0/B0/s3cr3t"
 LABELS = {"alertname": "WattkeeperBudgetOver", "severity": "critical", "budget": "row-a"}
@@ -84,8 +85,8 @@ async def test_alertmanager_gets_postable_alerts(server: FakeSink) -> None:
                 "description": "Shed something.",
                 "over_watts": "300",
             },
-            "startsAt": at(NOW),
-            "endsAt": at(NOW + 240.0),
+            "startsAt": format_instant(NOW),
+            "endsAt": format_instant(NOW + 240.0),
             "generatorURL": "https://grafana/d/1",
         }
     ]
@@ -99,7 +100,7 @@ async def test_alertmanager_hears_of_an_active_alert_again_before_it_forgets(ser
     assert await tell(teller, known) == []
     clock.time += 1.0
     await tell(teller, known)
-    assert [body[0]["endsAt"] for body in server.bodies] == [at(NOW + 240.0), at(NOW + 300.0)]
+    assert [body[0]["endsAt"] for body in server.bodies] == [format_instant(NOW + 240.0), format_instant(NOW + 300.0)]
     assert server.bodies[0][0]["startsAt"] == server.bodies[1][0]["startsAt"]
 
 
@@ -112,7 +113,7 @@ async def test_alertmanager_is_told_when_an_alert_ended(server: FakeSink) -> Non
     known.update((), NOW + 70.0)
     clock.time = NOW + 71.0
     await tell(teller, known)
-    assert server.bodies[-1][0]["endsAt"] == at(NOW + 10.0)
+    assert server.bodies[-1][0]["endsAt"] == format_instant(NOW + 10.0)
     clock.time += 1_000.0
     await tell(teller, known)
     assert len(server.bodies) == 2, "nothing is left to say"
@@ -120,7 +121,7 @@ async def test_alertmanager_is_told_when_an_alert_ended(server: FakeSink) -> Non
 
 async def test_alertmanager_is_told_at_once_that_what_came_and_went_is_over(server: FakeSink) -> None:
     await tell(alertmanager(server.url), book(over=True))
-    assert [one["endsAt"] for body in server.bodies for one in body] == [at(NOW + 10.0)]
+    assert [one["endsAt"] for body in server.bodies for one in body] == [format_instant(NOW + 10.0)]
 
 
 async def test_of_an_alert_that_came_again_alertmanager_hears_the_newer_one(server: FakeSink) -> None:
@@ -129,7 +130,7 @@ async def test_of_an_alert_that_came_again_alertmanager_hears_the_newer_one(serv
     known.address(lambda _: ("one",))
     await tell(alertmanager(server.url, StillClock(NOW + 80.0)), known)
     assert [(one["startsAt"], one["endsAt"]) for body in server.bodies for one in body] == [
-        (at(NOW + 80.0), at(NOW + 320.0))
+        (format_instant(NOW + 80.0), format_instant(NOW + 320.0))
     ]
 
 
@@ -152,8 +153,8 @@ async def test_a_webhook_gets_alertmanagers_form_when_an_alert_starts_and_when_i
     )
     (firing,), (resolved,) = first["alerts"], second["alerts"]
     assert firing["labels"] == {"cluster": "eu", **LABELS}
-    assert (firing["startsAt"], firing["endsAt"]) == (at(NOW), "0001-01-01T00:00:00Z")
-    assert (resolved["startsAt"], resolved["endsAt"]) == (at(NOW), at(NOW + 10.0))
+    assert (firing["startsAt"], firing["endsAt"]) == (format_instant(NOW), "0001-01-01T00:00:00Z")
+    assert (resolved["startsAt"], resolved["endsAt"]) == (format_instant(NOW), format_instant(NOW + 10.0))
     assert firing["fingerprint"] == resolved["fingerprint"]
 
 

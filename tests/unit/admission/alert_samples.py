@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from admission.alert import About, Alert, Fact, Severity
 from tests.unit.admission.samples import NAMESPACE, NOW
+from wattkeeper.api.instants import format_instant
 from wattkeeper.api.meta import Condition, LabelSelector, ObjectMeta, ScaleTargetRef
 from wattkeeper.api.power_budget import PowerBudget, PowerBudgetSpec, PowerBudgetStatus
 from wattkeeper.api.power_capping_policy import Alerts, Gate, PowerCappingPolicy, PowerCappingPolicySpec
@@ -20,10 +20,6 @@ from wattkeeper.api.power_recommendation import (
 from wattkeeper.cluster.objects import Deployment, WorkloadStatus
 
 
-def at(time: float) -> str:
-    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
 def condition(
     type_: str, since: float = NOW, *, holds: bool = True, reason: str = "Why", message: str = ""
 ) -> Condition:
@@ -32,21 +28,21 @@ def condition(
         status="True" if holds else "False",
         reason=reason,
         message=message,
-        last_transition_time=at(since),
+        last_transition_time=format_instant(since),
     )
 
 
 def row(*conditions: Condition, name: str = "row-a", over: float = 0.0, evaluated: float = NOW) -> PowerBudget:
     """A budget of 10 kW that sheds within 300 s."""
     return PowerBudget(
-        metadata=ObjectMeta(name=name, creation_timestamp=at(NOW - 86_400.0)),
+        metadata=ObjectMeta(name=name, creation_timestamp=format_instant(NOW - 86_400.0)),
         spec=PowerBudgetSpec(limit_watts=10_000.0),
         status=PowerBudgetStatus(
             limit_watts=10_000.0,
             guarded_watts=10_000.0 + over,
             over_watts=over,
             readings="Frozen",
-            last_evaluated=at(evaluated) if evaluated else "",
+            last_evaluated=format_instant(evaluated) if evaluated else "",
             conditions=conditions,
         ),
     )

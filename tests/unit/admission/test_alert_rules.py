@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from admission.alert import Fact, fingerprint
 from admission.alert_rules import SILENT_SECONDS, RuleOptions, find_facts
-from tests.unit.admission.alert_samples import at as instant
 from tests.unit.admission.alert_samples import condition, row, running, service, telling
 from tests.unit.admission.samples import NAMESPACE, NOW, cluster
+from wattkeeper.api.instants import format_instant
 from wattkeeper.api.power_recommendation import WaitingPod
 
 LABELS = st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=6)
@@ -37,7 +37,7 @@ def test_a_budget_alerts_when_it_is_over_for_longer_than_it_may_take_to_shed() -
     assert fact.fires_at == NOW - 10.0 + 300.0
     assert fact.alert.identity == {"budget": "row-a"}
     assert fact.alert.figures == {
-        "since": instant(NOW - 10.0),
+        "since": format_instant(NOW - 10.0),
         "limit_watts": "10000",
         "guarded_watts": "10300",
         "over_watts": "300",
@@ -60,7 +60,7 @@ def test_a_passive_service_above_its_advice_alerts_while_the_budget_is_over() ->
     assert fact.since == NOW - 20.0, "both must hold, so the later one counts"
     assert fact.alert.identity == {"namespace": NAMESPACE, "service_kind": "Deployment", "service": "llm"}
     assert fact.alert.figures == {
-        "since": instant(NOW - 20.0),
+        "since": format_instant(NOW - 20.0),
         "budget": "row-a",
         "over_watts": "700",
         "target_replicas": "3",
@@ -80,7 +80,7 @@ def test_an_enforced_service_is_cut_and_not_alerted() -> None:
 
 
 def pod(name: str, since: float) -> WaitingPod:
-    return WaitingPod(name=name, since=instant(since), budget="row-a", missing_watts=70.0)
+    return WaitingPod(name=name, since=format_instant(since), budget="row-a", missing_watts=70.0)
 
 
 def test_a_pod_alerts_at_its_policys_deadline() -> None:
