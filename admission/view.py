@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Generic, TypeVar
 
 from wattkeeper.api.admission import opted_in
@@ -19,6 +20,7 @@ from wattkeeper.cluster.objects import (
     LeaderWorkerSet,
     LimitRange,
     Namespace,
+    Node,
     ResourceQuota,
 )
 
@@ -102,6 +104,19 @@ class AdmissionView:
     def budget(self, name: str) -> PowerBudget | None:
         """Returns a budget."""
         return self._view.get(PowerBudget, "", name)
+
+    def budgets(self) -> Collection[PowerBudget]:
+        """Returns every budget."""
+        return self._view.all(PowerBudget).values()
+
+    def nodes(self) -> Collection[Node]:
+        """Returns every node."""
+        return self._view.all(Node).values()
+
+    def workloads(self, namespace: str) -> list[Workload]:
+        """Returns a namespace's scale targets. Each is looked at: only who writes a policy asks, and that is rare."""
+        every = chain(self._view.all(Deployment).values(), self._view.all(LeaderWorkerSet).values())
+        return [one for one in every if one.metadata.namespace == namespace]
 
     def surroundings(self, service: ServiceKey) -> Surroundings:
         """Returns what else has a say in the requests of a service's pods."""

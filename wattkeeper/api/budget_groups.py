@@ -67,7 +67,7 @@ class BudgetGroups:
         excess = self.excess_watts(budget)
         if excess:
             message = (
-                f"children may draw {budget.spec.limit_watts + excess:,.0f} W together, {excess:,.0f} W more than "
+                f"children may draw {self.children_watts(budget):,.0f} W together, {excess:,.0f} W more than "
                 f"PowerBudget {budget.metadata.name} allows: lower their limitWatts, raise its own, or set "
                 "oversubscribed: true there."
             )
@@ -88,11 +88,12 @@ class BudgetGroups:
 
     def excess_watts(self, parent: PowerBudget) -> float:
         """Returns by how much the limits of a budget's children exceed its own; 0 where it says that they may."""
-        if parent.spec.oversubscribed:
-            return 0.0
-        promised = math.fsum(promised_watts(child, parent) for child in self._children.get(parent.metadata.name, ()))
-        excess = promised - parent.spec.limit_watts
+        excess = 0.0 if parent.spec.oversubscribed else self.children_watts(parent) - parent.spec.limit_watts
         return excess if excess > _TOLERANCE_WATTS else 0.0
+
+    def children_watts(self, parent: PowerBudget) -> float:
+        """Returns what a budget's children may draw of it together for certain, in watts at its meter."""
+        return math.fsum(promised_watts(child, parent) for child in self._children.get(parent.metadata.name, ()))
 
     def _instead(self, name: str) -> str:
         nearest = difflib.get_close_matches(name, self._budgets, n=1)

@@ -1,4 +1,4 @@
-"""`wattkeeper admission`: the webhooks that set requests on new pods and send them to the power gate."""
+"""`wattkeeper admission`: webhooks that set requests on new pods, send them to the power gate, and check objects."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from admission.tls import ReloadingCertificates
 from admission.usage import collected_usage
 from admission.usage_collector import UsageOptions
 from admission.usage_history import HistoryOptions, UsageHistory
+from admission.validate import ObjectValidator
 from admission.view import AdmissionView
 from wattkeeper.cli.service import process_registry, read_settings, run_service, told_to_stop
 from wattkeeper.cluster.client import KubernetesCluster
@@ -53,7 +54,8 @@ def admission(**options: object) -> None:
     """Runs the admission plugin.
 
     New pods of services under a policy get requests from what their containers have used, and in enforcing modes wait
-    at the power gate until the leader grants their watts. Any number of replicas may run: each answers from memory.
+    at the power gate until the leader grants their watts. Budgets and policies that contradict themselves are refused,
+    with what to do. Any number of replicas may run: each answers from memory.
     Each option, and more settings, can be given as an environment variable: --tls-key is WATTKEEPER_TLS_KEY.
 
     \b
@@ -143,8 +145,10 @@ async def run(settings: AdmissionSettings) -> None:
                 options=_alert_options(settings),
             )
         )
+        view = AdmissionView(cluster.view)
         webhooks: Mapping[str, Webhook] = {
-            "/mutate-pods": PodMutator(AdmissionView(cluster.view), estimates, clock, metrics),
+            "/mutate-pods": PodMutator(view, estimates, clock, metrics),
+            "/validate": ObjectValidator(view),
         }
         server = AdmissionServer(
             webhooks,

@@ -62,6 +62,7 @@ WATCHED_BY_ADMISSION: tuple[type[Watched], ...] = (
     LeaderWorkerSet,
     Pod,
     Namespace,
+    Node,
     HorizontalPodAutoscaler,
     LimitRange,
     ResourceQuota,

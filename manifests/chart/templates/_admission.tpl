@@ -80,6 +80,16 @@ caBundle: {{ . }}
 {{- end }}
 {{- end }}
 
+{{- /* What the webhooks of /validate have in common. They fail open whatever the values say: the leader says the same on
+  statuses, and nobody's write is to wait for ours. */ -}}
+{{- define "wattkeeper.admission.validation" -}}
+clientConfig: {{- include "wattkeeper.admission.clientConfig" (list . "/validate") | nindent 2 }}
+admissionReviewVersions: [v1]
+sideEffects: None
+failurePolicy: Ignore
+timeoutSeconds: {{ .Values.admission.webhook.timeoutSeconds }}
+{{- end }}
+
 {{- /* Annotations of the webhook configurations; cert-manager's injector writes the caBundle where it makes certificates. */ -}}
 {{- define "wattkeeper.admission.webhookAnnotations" -}}
 {{- if .Values.admission.tls.certManager.enabled }}

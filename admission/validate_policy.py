@@ -1,0 +1,112 @@
+"""What is wrong with a PowerCappingPolicy that is being written, and with workloads that two policies select.
+
+A target that is claimed twice gets the stricter of each figure, so nothing contradicts itself: its owner is warned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
+
+from admission.amounts import quantity
+from admission.problem import Problem
+from wattkeeper.api.meta import LabelSelector
+from wattkeeper.api.power_capping_policy import ControlledResource, PowerCappingPolicy
+from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet
+
+_RESOURCES: Final[tuple[ControlledResource, ...]] = ("cpu", "memory")
+_MOST_NAMES: Final = 3
+_MOST_COMPARISONS: Final = 20_000
+"""Of a selector with a target's labels, so that no write waits for more than some milliseconds. What is overlooked, the
+leader says on both policies."""
+
+
+def policy_problems(
+    new: PowerCappingPolicy,
+    old: PowerCappingPolicy | None,
+    others: Collection[PowerCappingPolicy],
+    workloads: Collection[Deployment | LeaderWorkerSet],
+) -> Iterator[Problem]:
+    """Yields problems.
+
+    Args:
+        new: as it shall be.
+        old: as it is, None where it is being created.
+        others: the policies of its namespace, this one included or not.
+        workloads: all Deployments and LeaderWorkerSets of its namespace.
+    """
+    before = {} if old is None else dict(_crossed_bounds(old))
+    for field, message in _crossed_bounds(new):
+        yield Problem(field=field, message=message, refuses=field not in before)
+    selected = [one for one in workloads if new.spec.selector.matches(one.metadata.labels)]
+    if not selected:
+        message = "no Deployment or LeaderWorkerSet of the namespace has these labels now, so nothing is capped."
+        yield Problem(field="spec.selector", message=message)
+    claims = _claimed_too(new, others, selected)
+    if claims:
+        claim, example = claims[0]
+        also = f" and {len(claims) - 1} more" if len(claims) > 1 else ""
+        message = (
+            f"{_named(example)} is selected by PowerCappingPolicy {claim}{also}, too: the stricter figures hold. "
+            "Narrow one of the selectors."
+        )
+        yield Problem(field="spec.selector", message=message)
+
+
+def claim_problems(labels: dict[str, str], policies: Collection[PowerCappingPolicy]) -> Iterator[Problem]:
+    """Yields what policies make of a workload with these labels."""
+    names = sorted(one.metadata.name for one in policies if one.spec.selector.matches(labels))
+    if len(names) > 1:
+        message = f"PowerCappingPolicies {_listed(names)} all select this: the stricter figures hold."
+        yield Problem(field="metadata.labels", message=message)
+
+
+def _crossed_bounds(policy: PowerCappingPolicy) -> Iterator[tuple[str, str]]:
+    requests = policy.spec.requests
+    for place, rule in enumerate(() if requests is None else requests.containers):
+        for resource in _RESOURCES:
+            least, most = getattr(rule.min_allowed, resource), getattr(rule.max_allowed, resource)
+            if least is None or most is None:
+                continue
+            low, high = quantity(resource, least), quantity(resource, most)
+            if low is not None and high is not None and low > high:
+                field = f"spec.requests.containers[{place}].minAllowed.{resource}"
+                yield field, f"{least} is above maxAllowed ({most}): lower it, or raise maxAllowed."
+
+
+def _claimed_too(
+    new: PowerCappingPolicy,
+    others: Collection[PowerCappingPolicy],
+    selected: Sequence[Deployment | LeaderWorkerSet],
+) -> list[tuple[str, Deployment | LeaderWorkerSet]]:
+    """Returns the other policies that select some of the same targets, each with one of these."""
+    found: list[tuple[str, Deployment | LeaderWorkerSet]] = []
+    left = _MOST_COMPARISONS
+    for other in others:
+        name, selector = other.metadata.name, other.spec.selector
+        if name == new.metadata.name or _apart(new.spec.selector, selector):
+            continue
+        both = next((one for one in selected[:left] if selector.matches(one.metadata.labels)), None)
+        if both is not None:
+            found.append((name, both))
+        left -= len(selected)
+        if left <= 0:
+            break
+    return found
+
+
+def _apart(one: LabelSelector, other: LabelSelector) -> bool:
+    """Says whether two selectors want different values of a label: nothing satisfies both."""
+    wanted = other.match_labels
+    return any(wanted.get(key, value) != value for key, value in one.match_labels.items())
+
+
+def _named(workload: Deployment | LeaderWorkerSet) -> str:
+    kind = "Deployment" if isinstance(workload, Deployment) else "LeaderWorkerSet"
+    return f"{kind} {workload.metadata.name}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) <= _MOST_NAMES:
+        return f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{', '.join(names[:_MOST_NAMES])} and {len(names) - _MOST_NAMES} more"

@@ -1,0 +1,120 @@
+"""Policies that meet on a target are warned of each other; bounds that cross are refused when a write crosses them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from admission.problem import Problem
+from admission.validate_policy import claim_problems, policy_problems
+from tests.unit.admission.samples import deployment, group, policy
+from wattkeeper.api.meta import LabelExpression, LabelSelector, ObjectMeta
+from wattkeeper.api.power_capping_policy import (
+    ContainerRequests,
+    PowerCappingPolicy,
+    PowerCappingPolicySpec,
+    Requests,
+    ResourceBound,
+)
+from wattkeeper.cluster.objects import LeaderWorkerSet
+
+CHAT = {"app": "chat"}
+
+
+def chat_policy(name: str = "chat", labels: Mapping[str, str] = CHAT) -> PowerCappingPolicy:
+    return policy(name, labels=labels)
+
+
+def with_bounds(least: str, most: str) -> PowerCappingPolicy:
+    rule = ContainerRequests(name="*", min_allowed=ResourceBound(memory=least), max_allowed=ResourceBound(memory=most))
+    return policy("chat", labels=CHAT, requests=Requests(containers=(rule,)))
+
+
+def existing_only(name: str) -> PowerCappingPolicy:
+    selector = LabelSelector(match_expressions=(LabelExpression(key="app", operator="Exists"),))
+    return PowerCappingPolicy(metadata=ObjectMeta(name=name), spec=PowerCappingPolicySpec(selector=selector))
+
+
+def created(new: PowerCappingPolicy, *others: PowerCappingPolicy) -> list[Problem]:
+    return list(policy_problems(new, None, others, [deployment(app="chat")]))
+
+
+def test_a_policy_alone_on_its_targets_has_no_problem() -> None:
+    assert created(chat_policy(), chat_policy("other", {"app": "other"})) == []
+
+
+def test_a_policy_does_not_meet_itself() -> None:
+    assert created(chat_policy(), chat_policy()) == []
+
+
+def test_two_policies_on_one_target_are_a_warning_that_names_the_other_and_the_target() -> None:
+    (one,) = created(chat_policy(), policy("all"))
+    assert not one.refuses
+    assert str(one) == (
+        "spec.selector: Deployment llm-predictor is selected by PowerCappingPolicy all, too: the stricter figures "
+        "hold. Narrow one of the selectors."
+    )
+
+
+def test_selectors_of_expressions_meet_as_well() -> None:
+    assert [one.field for one in created(chat_policy(), existing_only("any"))] == ["spec.selector"]
+
+
+def test_further_policies_on_the_same_targets_are_counted() -> None:
+    (one,) = created(chat_policy(), policy("all"), existing_only("any"), chat_policy("again"))
+    assert "PowerCappingPolicy all and 2 more, too" in one.message
+
+
+def test_selectors_that_overlap_on_nothing_that_exists_are_no_problem() -> None:
+    assert created(chat_policy(), chat_policy("fast", {"tier": "fast"})) == []
+
+
+def test_groups_are_targets_as_well() -> None:
+    both: list[LeaderWorkerSet] = [group()]
+    (one,) = policy_problems(policy("a"), None, [policy("b")], both)
+    assert one.message.startswith("LeaderWorkerSet llm-kserve-mn is selected by PowerCappingPolicy b")
+
+
+def test_a_policy_that_selects_nothing_is_a_warning() -> None:
+    (one,) = created(chat_policy(labels={"app": "caht"}))
+    assert not one.refuses
+    assert str(one) == (
+        "spec.selector: no Deployment or LeaderWorkerSet of the namespace has these labels now, so nothing is capped."
+    )
+
+
+def test_bounds_that_cross_are_refused_with_both_figures() -> None:
+    (one,) = created(with_bounds("8Gi", "4Gi"))
+    assert one.refuses
+    assert str(one) == (
+        "spec.requests.containers[0].minAllowed.memory: 8Gi is above maxAllowed (4Gi): lower it, or raise maxAllowed."
+    )
+
+
+def test_bounds_that_are_equal_in_other_units_do_not_cross() -> None:
+    assert created(with_bounds("4096Mi", "4Gi")) == []
+
+
+def test_bounds_that_crossed_before_are_a_warning() -> None:
+    old = with_bounds("8Gi", "4Gi")
+    (one,) = policy_problems(with_bounds("8Gi", "5Gi"), old, [], [deployment(app="chat")])
+    assert not one.refuses
+
+
+def test_thousands_of_policies_on_thousands_of_targets_are_compared_only_so_far() -> None:
+    targets = [deployment(f"llm-{number}", app="chat") for number in range(3_000)]
+    others = [existing_only(f"policy-{number}") for number in range(3_000)]
+    (one,) = policy_problems(chat_policy(), None, others, targets)
+    assert "PowerCappingPolicy policy-0 and" in one.message
+
+
+def test_a_workload_that_several_policies_select_is_warned_of_them() -> None:
+    names = [policy(name) for name in ("d", "b", "a", "c", "e")]
+    (one,) = claim_problems({"app": "chat"}, names)
+    assert not one.refuses
+    assert str(one) == (
+        "metadata.labels: PowerCappingPolicies a, b, c and 2 more all select this: the stricter figures hold."
+    )
+
+
+def test_a_workload_of_one_policy_or_none_has_no_problem() -> None:
+    assert list(claim_problems({"app": "chat"}, [chat_policy(), chat_policy("other", {"app": "other"})])) == []
