@@ -91,13 +91,15 @@ class Memory(Generic[Key]):
         slot = self._free.pop()
         self._slot_of[key] = slot
         self._keys[slot] = key
+        self._seen[slot] = -np.inf
         return slot
 
     def _grow(self, capacity: int) -> None:
         old = len(self._keys)
         self._keys.extend([None] * (capacity - old))
         self._free.extend(range(capacity - 1, old - 1, -1))
-        self._seen = np.concatenate([self._seen, np.full(capacity - old, -np.inf)])
+        # A slot without a name is never old.
+        self._seen = np.concatenate([self._seen, np.full(capacity - old, np.inf)])
         for name, kind in self._kinds.items():
             added = np.full((*kind.shape, capacity - old), kind.default)
             self._columns[name] = np.concatenate([self._columns[name], added], axis=-1)
@@ -119,7 +121,7 @@ class Memory(Generic[Key]):
         slot = self._slot_of.pop(key)
         self._keys[slot] = None
         self._free.append(slot)
-        self._seen[slot] = -np.inf
+        self._seen[slot] = np.inf
         for name, kind in self._kinds.items():
             self._columns[name][..., slot] = kind.default
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from wattkeeper.api.readings import Bools, Floats, Ints, PodKey, ServiceKey
 from wattkeeper.guard.guarded_plan import GuardedPlan
@@ -63,8 +64,7 @@ class BudgetResults:
     over_since: Floats
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PodViolation:
+class PodViolation(NamedTuple):
     """A pod that has to go while its domain is over budget, or one that draws more than its upper bound.
 
     Attributes:

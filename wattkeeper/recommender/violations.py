@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from wattkeeper.api.readings import Floats, Ints, PodPhase, Readings
+from wattkeeper.api.readings import Bools, Floats, Ints, PodPhase, Readings
 from wattkeeper.power.charges import Charges
 from wattkeeper.recommender.result import PodViolation
 
 # A status names at most this many pods of a domain: people read it.
 MAX_PODS = 10
+_TURNS = 16
 
 
 def find_violations(readings: Readings, charges: Charges, over_watts: Floats, grants: Ints) -> tuple[PodViolation, ...]:
@@ -25,10 +26,7 @@ def find_violations(readings: Readings, charges: Charges, over_watts: Floats, gr
     draining = charges.pod_upper_watts[meter[domains], rows]
     missing: list[float] = (over_watts - np.bincount(domains, weights=draining, minlength=len(meter))).tolist()
 
-    rows = _in_turn(readings, charges, grants)
-    # Pods on nodes with the same domains come in the same order everywhere: after so many of them, none is named.
-    rows = rows[np.sort(_first_of_each(_places(readings.nodes.domains)[pods.node[rows]]))]
-    rows, domains = _members(readings, rows)
+    rows, domains = _members(readings, _in_turn(readings, charges, over_watts > 0, grants))
     first = _first_of_each(domains)
     # Lists, because a loop over arrays takes several times as long.
     chosen: list[int] = rows[first].tolist()
@@ -42,25 +40,46 @@ def find_violations(readings: Readings, charges: Charges, over_watts: Floats, gr
     return tuple(found)
 
 
-def _in_turn(readings: Readings, charges: Charges, grants: Ints) -> Ints:
-    """Returns rows of the managed pods on nodes that stay, in the order in which they have to go."""
-    pods, services = readings.pods, readings.services
+def _in_turn(readings: Readings, charges: Charges, over: Bools, grants: Ints) -> Ints:
+    """Returns rows of managed pods that stay on nodes in domains that are over, in the order in which they have to go.
+
+    Pods on nodes with the same domains come in the same order everywhere: the first MAX_PODS of them are enough.
+    """
+    pods, services, domains = readings.pods, readings.services, readings.nodes.domains
     staying = np.flatnonzero((pods.service >= 0) & (pods.phase != PodPhase.TERMINATING))
     living = staying[pods.phase[staying] != PodPhase.GATED]
     active = np.bincount(pods.service[living], minlength=len(services.keys))
-    staying = staying[pods.node[staying] >= 0]
     excess = active > grants * services.pods_per_replica
-    # Of each service once, not of each pod: where its pods come, by priority and excess.
-    _, place = np.unique(np.column_stack([services.priority, ~excess]), axis=0, return_inverse=True)
-    return staying[np.lexsort((-charges.pod_upper_watts[1, staying], place.ravel()[pods.service[staying]]))]
+    # Where a service's pods come, by priority and excess.
+    _, turn = np.unique(services.priority * 2 + ~excess, return_inverse=True)
+
+    concerned = np.logical_or.reduce((domains >= 0) & over[domains], axis=1)
+    staying = staying[pods.node[staying] >= 0]
+    rows = staying[concerned[pods.node[staying]]]
+    place = _places(domains)
+    rows = rows[_early(place[pods.node[rows]], turn[pods.service[rows]])]
+    rows = rows[np.lexsort((-charges.pod_upper_watts[1, rows], turn[pods.service[rows]]))]
+    return rows[np.sort(_first_of_each(place[pods.node[rows]]))]
+
+
+def _early(place: Ints, turn: Ints) -> Bools:
+    """Returns bool[n], False for all whose turn comes after those of MAX_PODS others of their place.
+
+    That leaves few to put in order.
+    """
+    # Priorities may be many: the latest count as one.
+    cell = place * _TURNS + np.minimum(turn, _TURNS - 1)
+    size = np.bincount(cell, minlength=(place.max(initial=0) + 1) * _TURNS).reshape(-1, _TURNS)
+    before = np.cumsum(size, axis=1) - size
+    return before.ravel()[cell] < MAX_PODS
 
 
 def _members(readings: Readings, rows: Ints) -> tuple[Ints, Ints]:
     """Returns a (pod, domain) pair for every domain that each of the pods in `rows` lies in, in the order of `rows`."""
     rows = rows[readings.pods.node[rows] >= 0]
     domains = readings.nodes.domains[readings.pods.node[rows]]
-    place, column = np.nonzero(domains >= 0)
-    return rows[place], domains[place, column]
+    inside = domains >= 0
+    return np.repeat(rows, np.count_nonzero(inside, axis=1)), domains[inside]
 
 
 def _places(domains: Ints) -> Ints:
