@@ -1,11 +1,12 @@
 """What can go wrong in this room.
 
 AdmissionError
-├── SettingsError             settings contradict each other, or a file they name cannot be used
-├── UnreadableReviewError     a body that names no review to answer (400)
-├── UnreadablePodError        a review whose pod has another shape than Kubernetes' own; the pod is let through
-├── UsageUnreadableError      kept usage cannot be read; it is learned anew
-└── AlertsUnreadableError     what was kept of alerts cannot be read; they are told again
+├── SettingsError               settings contradict each other, or a file they name cannot be used
+├── UnreadableReviewError       a body that names no review to answer (400)
+├── UnreadablePodError          a review whose pod has another shape than Kubernetes' own; the pod is let through
+├── UsageUnreadableError        kept usage cannot be read; it is learned anew
+├── AlertsUnreadableError       what was kept of alerts cannot be read; they are told again
+└── UnreadableCertificateError  a kept certificate or key cannot be read; another is issued
 """
 
 from __future__ import annotations
@@ -33,3 +34,7 @@ class UsageUnreadableError(AdmissionError):
 
 class AlertsUnreadableError(AdmissionError):
     """What was kept of alerts over a restart cannot be read."""
+
+
+class UnreadableCertificateError(AdmissionError):
+    """A certificate or key that was kept cannot be read, or the two do not belong together."""

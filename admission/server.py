@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler
 from admission.errors import SettingsError, UnreadableReviewError
 from admission.metrics import AdmissionMetrics
 from admission.review import Answer, Review, answered
-from admission.tls import ReloadingCertificates
+from admission.tls import Certificates
 from wattkeeper.cluster.clock import Clock
 from wattkeeper.serving.addresses import is_loopback, listen
 from wattkeeper.serving.pages import health_routes
@@ -43,7 +43,7 @@ class ServerOptions:
     """
 
     address: str
-    certificates: ReloadingCertificates | None = None
+    certificates: Certificates | None = None
     max_body_bytes: int = 3 * 2**20
     deadline_seconds: float = 3.0
     goodbye_seconds: float = 3.0

@@ -1,18 +1,32 @@
-"""TLS for the listener, with certificates that are renewed in place.
+"""TLS for the listener, with certificates that are renewed in place: each handshake shows the newest ones.
 
-Each handshake looks whether the files have changed and takes the new ones; the listener and its connections stay.
+They come from files, which are looked at then, or from memory. The listener and its connections stay.
 """
 
 from __future__ import annotations
 
 import logging
+import secrets
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
 
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+
+from admission.certificate_authority import Pair
 from admission.errors import SettingsError
 
 LOG = logging.getLogger(__name__)
+
+
+class Certificates(Protocol):
+    """Where a listener's certificates come from."""
+
+    def context(self) -> ssl.SSLContext:
+        """Returns what a listener needs, for as long as it lives."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,14 +87,59 @@ class ReloadingCertificates:
         connection.context = self._current
 
     def _read(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context = _bare()
         # Without a password an encrypted key would be asked for on the terminal, and everything would wait.
         context.load_cert_chain(self._files.certificate, self._files.key, password="")
         return context
 
     def _stamped(self) -> tuple[tuple[int, int, int], ...]:
         return tuple(_stamp(path) for path in (self._files.certificate, self._files.key))
+
+
+class HeldCertificates:
+    """A certificate in memory, once there is one."""
+
+    def __init__(self) -> None:
+        self._current: ssl.SSLContext | None = None
+        self.held: Pair | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Returns what a listener needs, for as long as it lives. Handshakes fail until a certificate is taken."""
+        listening = _bare()
+        listening.sni_callback = self._handshake
+        return listening
+
+    def take(self, pair: Pair) -> None:
+        """Shows this one from the next handshake on."""
+        self._current = _loaded(pair)
+        self.held = pair
+
+    def _handshake(
+        self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _of: ssl.SSLContext
+    ) -> int | None:
+        if self._current is None:
+            return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
+        connection.context = self._current
+        return None
+
+
+def _loaded(pair: Pair) -> ssl.SSLContext:
+    """Returns a context with a pair. Python reads them from files alone: the key lies there encrypted, for a moment."""
+    password = secrets.token_bytes(32).hex()
+    encryption = BestAvailableEncryption(password.encode())
+    context = _bare()
+    with TemporaryDirectory() as folder:
+        certificate, key = Path(folder, "tls.crt"), Path(folder, "tls.key")
+        certificate.write_bytes(pair.certificate_pem)
+        key.write_bytes(pair.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
+        context.load_cert_chain(certificate, key, password=password)
+    return context
+
+
+def _bare() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -40,6 +40,10 @@ class TrustObjects:
         made = WebhookConfiguration(kind=kind, metadata=ObjectMeta(name=name, uid=f"{kind}-{name}"), webhooks=webhooks)
         self._configurations[kind, name] = self._versioned(made)
 
+    def remove_webhooks(self, kind: WebhookKind, name: str) -> None:
+        """Deletes a configuration."""
+        del self._configurations[kind, name]
+
     def read_secret(self, namespace: str, name: str) -> Secret:
         """Reads a Secret."""
         found = self._secrets.get((namespace, name))
