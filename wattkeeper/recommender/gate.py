@@ -39,12 +39,19 @@ def gate_results(
 def _bindings(snapshot: Snapshot, plan: GuardedPlan, waiting: Ints, blocked: Bools) -> tuple[Ints, Floats]:
     """Returns the domain that lacks most for the next replica at the gate, -1 for none, and the watts it lacks.
 
-    The surge of a blocked rollout lacks them beside all that is planned, others beside what may draw now.
+    The surge of a blocked rollout lacks them beside all that is planned, others that are granted beside what may draw
+    now. Where the grant is used up, the budget counts that holds the grant itself below the demand.
     """
     binding = np.full(len(waiting), -1, dtype=np.int64)
     missing = np.zeros(len(waiting))
     left = plan.grants + snapshot.surge - snapshot.active - plan.openings
-    rows = np.flatnonzero(snapshot.gated & (((waiting > plan.openings) & (left > 0)) | blocked))
+    waits = snapshot.gated & (waiting > plan.openings)
+    held = np.flatnonzero(waits & (left <= 0) & (plan.binding >= 0))
+    binding[held] = plan.binding[held]
+    # The plan says what the whole demand lacks.
+    further = np.maximum(snapshot.demand[held] - plan.grants[held] - 1, 0) * snapshot.unit_watts[held, binding[held]]
+    missing[held] = np.maximum(plan.missing_watts[held] - further, 0.0)
+    rows = np.flatnonzero((waits & (left > 0)) | (snapshot.gated & blocked))
     if len(rows) and len(snapshot.domains):
         unit = snapshot.unit_watts[rows]
         beside = np.where(

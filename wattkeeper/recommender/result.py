@@ -92,8 +92,8 @@ class GateResults:
         waiting: int64[S], replicas of which every pod stands at the gate.
         slipped: int64[S], pods that started without passing the admission plugin.
         rollout_blocked: bool[S], a rollout needs one replica more, and no watts can be freed for it.
-        binding: int64[S], the budget that keeps the next waiting replica at the gate; -1 for none: nothing waits, the
-            grant itself is used up, or (a rollout) readings are stale.
+        binding: int64[S], the budget that keeps the next waiting replica at the gate; -1 for none: nothing waits, more
+            do than the demand asks for, or (a rollout) readings are stale.
         missing_watts: float64[S], what that budget lacks for it, 0 for none.
     """
 
