@@ -22,6 +22,7 @@ from tests.cluster.installation import NAMESPACE
 from tests.cluster.loop import Loop
 from wattkeeper.api.admission import (
     ADMISSION_ANNOTATION,
+    ADMISSION_LABEL,
     CAPPED_LABEL,
     POWER_GATE,
     PREDICTED_WATTS_ANNOTATION,
@@ -31,6 +32,7 @@ from wattkeeper.api.quantity import parse_quantity
 PLENTY = 1_000_000.0
 CAPPED = {CAPPED_LABEL: "true"}
 USED = {CPU_USAGE: "2500m", MEMORY_USAGE: "3Gi"}
+NAMED = {"app.kubernetes.io/name": "llm"}
 GIB = 2.0**30
 # A target is the usage and 15 %, rounded up to a bucket of the histogram, which is 5 % wide.
 MARGIN, BUCKET = 1.15, 1.06
@@ -194,27 +196,51 @@ async def test_pods_start_in_the_rack_that_has_watts_for_them(loop: Loop, admiss
     assert {pod["spec"]["nodeName"] for pod in pods} == {right}
 
 
-@pytest.mark.usefixtures("lws")
-async def test_the_gates_of_a_group_come_off_as_a_whole(loop: Loop, admission: AdmissionPlugin) -> None:
-    bench, selector, size = loop.bench, "leaderworkerset.sigs.k8s.io/name=big", 3
+def groups(bench: Bench, kind: str) -> tuple[Object, str]:
+    """Returns what makes a LeaderWorkerSet with one group of three pods, and the set's name."""
+    if kind == "LeaderWorkerSet":
+        return leader_worker_set(bench.namespace, "llm", groups=1, size=3, labels={**CAPPED, **NAMED}), "llm"
+    return llm_inference_service(bench.namespace, "llm", size=3), "llm-kserve-mn"
+
+
+@pytest.mark.usefixtures("lws", "kserve")
+@pytest.mark.parametrize("kind", ["LeaderWorkerSet", "LLMInferenceService"])
+async def test_the_gates_of_a_group_come_off_as_a_whole(loop: Loop, admission: AdmissionPlugin, kind: str) -> None:
+    bench = loop.bench
+    made, name = groups(bench, kind)
+    selector = f"leaderworkerset.sigs.k8s.io/name={name}"
     await loop.nodes(1)
     budget = await loop.budget("all", PLENTY)
     await admission.opt_in(bench.api, bench.namespace)
-    await loop.policy("big", demand=None)
-    made = leader_worker_set(bench.namespace, "big", groups=1, size=size, labels={**CAPPED, "app": "big"})
+    await loop.policy("llm", labels=NAMED, demand=None)
     await bench.api.create(made)
-    await wait_pods(bench, selector, out=size)
+    await wait_pods(bench, selector, out=3)
     # Enough for one pod more, and not for a group.
-    settled, watts = await loop.settled_sum(budget), await loop.replica_watts("big", kind="leaderworkerset")
+    settled, watts = await loop.settled_sum(budget), await loop.replica_watts(name, kind="leaderworkerset")
     await loop.set_limit(budget, settled + 0.5 * watts)
     change: Object = {"spec": {"replicas": 2}}
-    await bench.api.patch("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", "big", change, namespace=bench.namespace)
-    await wait_pods(bench, selector, out=size, waiting=size)
+    await bench.api.patch(made["apiVersion"], kind, "llm", change, namespace=bench.namespace)
+    await wait_pods(bench, selector, out=3, waiting=3)
     await loop.wait_evaluations(budget, 5)
-    _, held = await wait_pods(bench, selector, out=size, waiting=size)
-    assert {int(note(pod, PREDICTED_WATTS_ANNOTATION)) for pod in held} == {math.ceil(watts / size)}
+    _, held = await wait_pods(bench, selector, out=3, waiting=3)
+    assert {int(note(pod, PREDICTED_WATTS_ANNOTATION)) for pod in held} == {math.ceil(watts / 3)}
     await loop.set_limit(budget, settled + 1.5 * watts)
-    await wait_pods(bench, selector, out=2 * size)
+    await wait_pods(bench, selector, out=6)
+
+
+async def test_pods_that_wait_are_let_out_when_their_namespace_is_opted_out(
+    loop: Loop, admission: AdmissionPlugin
+) -> None:
+    bench = loop.bench
+    await loop.nodes(1)
+    await loop.budget("all", 1.0)
+    await admission.opt_in(bench.api, bench.namespace)
+    await loop.policy("chat", demand=None)
+    await bench.deploy(bench.deployment("chat", replicas=2, labels=CAPPED), wait=False)
+    await wait_pods(bench, "app=chat", out=0, waiting=2)
+    change: Object = {"metadata": {"labels": {ADMISSION_LABEL: None}}}
+    await bench.api.patch("v1", "Namespace", bench.namespace, change)
+    await wait_pods(bench, "app=chat", out=2)
 
 
 async def replay(bench: Bench, admission: AdmissionPlugin, metrics: Metrics, name: str, rounds: Random) -> None:

@@ -61,17 +61,29 @@ def inference_service(
 
 
 def llm_inference_service(
-    namespace: str, name: str, *, replicas: int = 1, gpus: int = 1, annotations: Mapping[str, str] | None = None
+    namespace: str,
+    name: str,
+    *,
+    replicas: int = 1,
+    size: int = 1,
+    gpus: int = 1,
+    annotations: Mapping[str, str] | None = None,
 ) -> Object:
     """Returns an LLMInferenceService without a router, which therefore needs no Gateway.
 
     Args:
         namespace: the test's own.
-        name: its name; the Deployment's is NAME-kserve.
-        replicas: how many pods.
+        name: its name; the Deployment's is NAME-kserve, a LeaderWorkerSet's NAME-kserve-mn.
+        replicas: how many there are.
+        size: pods of a replica; several make it a group of a LeaderWorkerSet.
         gpus: GPUs of each pod.
         annotations: further annotations of its pods, such as draw.LOAD_WATTS.
     """
+    template: Object = {
+        "nodeSelector": {POOL: namespace},
+        "containers": [{"name": "main", "image": "vllm", "resources": _gpus(gpus)}],
+    }
+    groups: Object = {"worker": template, "parallelism": {"data": size, "dataLocal": 1}} if size > 1 else {}
     return {
         "apiVersion": "serving.kserve.io/v1alpha2",
         "kind": "LLMInferenceService",
@@ -80,10 +92,8 @@ def llm_inference_service(
             "model": {"uri": "hf://tests/model", "name": "model"},
             "replicas": replicas,
             "annotations": {**_DELAYS, **(annotations or {})},
-            "template": {
-                "nodeSelector": {POOL: namespace},
-                "containers": [{"name": "main", "image": "vllm", "resources": _gpus(gpus)}],
-            },
+            "template": template,
+            **groups,
         },
     }
 
