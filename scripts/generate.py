@@ -1,4 +1,4 @@
-"""Generates what is made from the kinds: definitions for kubectl and for the chart, and the reference for people.
+"""Generates definitions for kubectl and for the chart, the reference for people, and the chart's copy of alert rules.
 
     python -m scripts.generate
 
@@ -16,6 +16,7 @@ from wattkeeper.api.crds import definitions, to_yaml
 ROOT = Path(__file__).resolve().parent.parent
 
 MADE_BY = "Generated from {} by make generate. Edit that instead."
+ALERT_RULES = ("facts.yaml", "health.yaml")
 VALUES_SCHEMA = "manifests/chart/values.schema.json"
 
 
@@ -26,6 +27,9 @@ def outputs() -> dict[str, str]:
         text = f"# {MADE_BY.format('wattkeeper/api')}\n{to_yaml(definition)}"
         made[f"manifests/crds/{name}.yaml"] = text
         made[f"manifests/chart/files/crds/{name}.yaml"] = text
+    for name in ALERT_RULES:
+        text = (ROOT / "manifests" / "alerts" / name).read_text()
+        made[f"manifests/chart/files/alerts/{name}"] = f"# {MADE_BY.format(f'manifests/alerts/{name}')}\n{text}"
     made["docs/reference/kinds.md"] = f"<!-- {MADE_BY.format('wattkeeper/api')} -->\n\n{kinds_page()}"
     made["docs/reference/settings.md"] = (
         f"<!-- {MADE_BY.format('scaler/settings.py and admission/settings.py')} -->\n\n{settings_page()}"

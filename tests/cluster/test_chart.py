@@ -65,6 +65,7 @@ VARIANTS: dict[str, dict[str, object]] = {
             "service": {"port": 8443, "annotations": {"note": "x"}},
             "webhook": {"failurePolicy": "Fail", "timeoutSeconds": 2, "annotations": {"note": "x"}},
             "tls": {"existingSecret": "mine"},
+            "alerts": {"sinksSecret": "sinks"},
             "affinity": {"nodeAffinity": {}},
         },
     },
@@ -244,6 +245,18 @@ def test_settings_become_environment_variables(plane: Plane) -> None:
         assert {one["name"]: one.get("value") for one in container(items, component)["env"]}[name] == value
 
 
+def test_alert_sinks_come_from_a_secret_that_changes_without_a_restart(plane: Plane) -> None:
+    items = rendered_chart(values={"admission": {"alerts": {"sinksSecret": "sinks"}}})
+    plugin = container(items, "admission")
+    path = {one["name"]: one.get("value") for one in plugin["env"]}["WATTKEEPER_ALERT_SINKS_FILE"]
+    (mount,) = [one for one in plugin["volumeMounts"] if one["name"] == "alerts"]
+    assert path == f"{mount['mountPath']}/sinks.yaml"
+    assert "subPath" not in mount, "it would never change"
+    volumes = only(items, "Deployment", "admission")["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "alerts", "secret": {"secretName": "sinks", "defaultMode": 0o440}} in volumes
+    assert "WATTKEEPER_ALERT_SINKS_FILE" not in {one["name"] for one in container(rendered_chart(), "admission")["env"]}
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -258,6 +271,8 @@ def test_settings_become_environment_variables(plane: Plane) -> None:
         {"backstop": {"enabled": True, "failurePolicy": "Open"}},
         {"rbac": {"pinPods": "yes"}},
         {"admission": {"settings": {"WATTKEEPER_TICK_SECONDS": 5}}},
+        {"admission": {"alerts": {"sinks": []}}},
+        {"prometheusRule": {"labels": {"a": 1}}},
         {"admission": {"webhook": {"failurePolicy": "Warn"}}},
         {"admission": {"webhook": {"timeoutSeconds": 30}}},
         {"admission": {"tls": {"certManager": {"enabled": True}}}},

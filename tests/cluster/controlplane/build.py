@@ -85,6 +85,11 @@ def find_prometheus() -> Path:
     return _find_debian("prometheus", program="prometheus")
 
 
+def find_promtool() -> Path:
+    """Returns Prometheus' tool for rules, found as Prometheus is; raises what `find_prometheus` raises."""
+    return _find_debian("prometheus", program="promtool")
+
+
 def find_alertmanager() -> tuple[str, ...]:
     """Returns how to run Alertmanager, found as Prometheus is; raises what `find_prometheus` raises."""
     package = "prometheus-alertmanager"
