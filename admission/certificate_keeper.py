@@ -7,7 +7,10 @@ of an earlier version that keeps no certificates.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -243,6 +246,27 @@ class CertificateKeeper:
     def _works(self, part: str) -> None:
         if self._said.pop(part, None) is not None:
             LOG.info("certificates: %s is as it should be again", part)
+
+
+@asynccontextmanager
+async def kept_certificates(
+    *, cluster: Cluster, clock: Clock, registry: CollectorRegistry, options: KeeperOptions
+) -> AsyncGenerator[HeldCertificates, None]:
+    """Keeps certificates while the block runs. Arguments as above.
+
+    Yields:
+        What a listener shows; nothing before the first round.
+    """
+    certificates = HeldCertificates()
+    keeper = CertificateKeeper(
+        cluster=cluster, clock=clock, registry=registry, certificates=certificates, options=options
+    )
+    keeping = asyncio.create_task(keeper.run(), name="certificates")
+    try:
+        yield certificates
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
 
 
 def _loss(step: Step, kept: Kept, wrong: tuple[str, ...], named: list[bytes] | None, shown: bool) -> str:

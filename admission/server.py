@@ -23,7 +23,7 @@ from wattkeeper.serving.pages import health_routes
 LOG = logging.getLogger(__name__)
 Webhook = Callable[[Review], Answer]
 
-UNREADY: Final = "caches are not complete yet, or stopping"
+UNREADY: Final = "caches are not complete or there is no certificate yet, or stopping"
 _KEEP_ALIVE_SECONDS: Final = 600.0
 """The API server drops a connection that is idle for 90 s. Were we first, a review already on its way would be lost."""
 
@@ -77,7 +77,8 @@ class AdmissionServer:
         if options.certificates is None and not is_loopback(options.address):
             raise SettingsError(
                 f"{options.address} can be reached from elsewhere and has no certificate: set "
-                "WATTKEEPER_TLS_CERTIFICATE and WATTKEEPER_TLS_KEY. The API server asks over TLS alone."
+                "WATTKEEPER_TLS_CERTIFICATE and WATTKEEPER_TLS_KEY, or WATTKEEPER_CERTIFICATE_SECRET. The API server "
+                "asks over TLS alone."
             )
         self._webhooks = webhooks
         self._synced = synced
@@ -85,17 +86,18 @@ class AdmissionServer:
         self._metrics = metrics
         self._options = options
         self._runner: web.AppRunner | None = None
-        self._was_synced = False
+        self._was_ready = False
         self._draining = False
         self.port = 0
 
     def ready(self) -> bool:
-        """Says whether the API server should come here: from the first complete caches on, until the drain.
+        """Says whether the API server should come here: from complete caches and a certificate on, until the drain.
 
         Old caches are better than no answer: then pods would slip past.
         """
-        self._was_synced = self._was_synced or self._synced()
-        return self._was_synced and not self._draining
+        certificates = self._options.certificates
+        self._was_ready = self._was_ready or (self._synced() and (certificates is None or certificates.ready()))
+        return self._was_ready and not self._draining
 
     async def start(self) -> None:
         """Listens.

@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 import socket
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from admission.certificate_keeper import KeeperOptions
+from admission.certificate_rules import Lives
 from admission.tls import CertificateFiles
+from wattkeeper.cluster.trust import WebhookKind
+
+_DAY: Final = 86_400.0
+_MOST_DAYS: Final = 36_500.0
+"""Certificates cannot say every date; a century is far from those that they cannot."""
 
 
 class AdmissionSettings(BaseSettings):
@@ -100,6 +107,33 @@ class AdmissionSettings(BaseSettings):
     tls_key: Path | None = None
     """The key of tls_certificate, PEM."""
 
+    certificate_secret: str = ""
+    """The Secret, in the namespace, that keeps a certificate authority of our own and what it signs. It must be there,
+    empty at first. Instead of tls_certificate."""
+
+    certificate_names: tuple[Annotated[str, Field(pattern=r"^[0-9A-Za-z.:-]+$")], ...] = ()
+    """Host names and IP addresses by which webhooks are called, a JSON list: that authority signs for them."""
+
+    mutating_configuration: str = ""
+    """The MutatingWebhookConfiguration whose caBundles are kept to that authority. None by default."""
+
+    validating_configuration: str = ""
+    """The ValidatingWebhookConfiguration whose caBundles are kept to it. None by default."""
+
+    authority_days: float = Field(default=365.0, gt=0.0)
+    """How long the authority lasts, in days. With a third of that left its successor is made, which signs from when
+    every webhook configuration names it."""
+
+    certificate_days: float = Field(default=30.0, gt=0.0)
+    """How long what it signs lasts, in days; renewed with a third of that left."""
+
+    certificate_poll_seconds: float = Field(default=10.0, ge=0.1)
+    """How often each replica looks at the Secret and the configurations, in seconds."""
+
+    certificate_settle_seconds: float = Field(default=300.0, gt=0.0)
+    """How long it may take until every API server and replica knows of a change, in seconds: so long a new authority is
+    named before it signs, and an old one after its successor does."""
+
     max_body_bytes: int = Field(default=3 * 2**20, ge=64 * 2**10)
     """The longest review that is read, in bytes: the API server itself takes no larger object. Longer ones get 413,
     and the webhook's failurePolicy decides."""
@@ -127,7 +161,26 @@ class AdmissionSettings(BaseSettings):
         requests = (self.alert_resend_seconds, self.alert_timeout_seconds)
         if not all(math.isfinite(one) for one in (*durations, *alerting, *requests, self.state_seconds)):
             raise ValueError("durations must be finite")
+        self._certificates_fit()
         return self
+
+    def _certificates_fit(self) -> None:
+        if not self.certificate_secret:
+            return
+        if self.tls_certificate is not None:
+            raise ValueError("certificate_secret and tls_certificate are two ways to the same: set one of them")
+        if not self.certificate_names:
+            raise ValueError("certificate_secret needs certificate_names: the host names that webhooks are called by")
+        if not self.certificate_days <= self.authority_days <= _MOST_DAYS:
+            raise ValueError(f"certificate_days is at most authority_days, and that at most {_MOST_DAYS:g}")
+        # The last third of a life is what a rotation has.
+        if not 2 * self.certificate_poll_seconds <= self.certificate_settle_seconds <= self.authority_days * _DAY / 9:
+            raise ValueError(
+                "certificate_settle_seconds is at least twice certificate_poll_seconds, and at most a ninth of "
+                "authority_days"
+            )
+        if self.certificate_poll_seconds > self.certificate_days * _DAY / 9:
+            raise ValueError("certificate_poll_seconds is at most a ninth of certificate_days")
 
     @property
     def certificates(self) -> CertificateFiles | None:
@@ -135,3 +188,25 @@ class AdmissionSettings(BaseSettings):
         if self.tls_certificate is None or self.tls_key is None:
             return None
         return CertificateFiles(certificate=self.tls_certificate, key=self.tls_key)
+
+    @property
+    def certificate_keeper(self) -> KeeperOptions | None:
+        """What to keep of certificates of our own; None where others do."""
+        if not self.certificate_secret:
+            return None
+        named: tuple[tuple[WebhookKind, str], ...] = (
+            ("MutatingWebhookConfiguration", self.mutating_configuration),
+            ("ValidatingWebhookConfiguration", self.validating_configuration),
+        )
+        return KeeperOptions(
+            namespace=self.namespace,
+            secret=self.certificate_secret,
+            configurations=tuple((kind, name) for kind, name in named if name),
+            lives=Lives(
+                names=self.certificate_names,
+                authority_seconds=self.authority_days * _DAY,
+                serving_seconds=self.certificate_days * _DAY,
+            ),
+            poll_seconds=self.certificate_poll_seconds,
+            settle_seconds=self.certificate_settle_seconds,
+        )

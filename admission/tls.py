@@ -28,6 +28,10 @@ class Certificates(Protocol):
         """Returns what a listener needs, for as long as it lives."""
         ...
 
+    def ready(self) -> bool:
+        """Says whether there is one to show."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CertificateFiles:
@@ -71,6 +75,10 @@ class ReloadingCertificates:
         listening.sni_callback = self._handshake
         return listening
 
+    def ready(self) -> bool:
+        """Says that there is one to show: without any it could not be made."""
+        return True
+
     def _handshake(self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _of: ssl.SSLContext) -> None:
         stamps = self._stamped()
         if stamps != self._stamps:
@@ -108,6 +116,10 @@ class HeldCertificates:
         listening = _bare()
         listening.sni_callback = self._handshake
         return listening
+
+    def ready(self) -> bool:
+        """Says whether there is one to show."""
+        return self.held is not None
 
     def take(self, pair: Pair) -> None:
         """Shows this one from the next handshake on."""

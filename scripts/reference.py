@@ -29,6 +29,10 @@ SET_BY_CHART = frozenset(
         "tls_key",
         "tls_client_ca",
         "insecure",
+        "certificate_secret",
+        "certificate_names",
+        "mutating_configuration",
+        "validating_configuration",
         "alert_sinks_file",
     }
 )

@@ -13,13 +13,14 @@ import click
 from admission.alert_keeper import AlertOptions
 from admission.alert_sinks import SinksFile
 from admission.alerts import alerting
+from admission.certificate_keeper import kept_certificates
 from admission.errors import AdmissionError, SettingsError
 from admission.lease import LeaseOptions, renewed_lease
 from admission.metrics import AdmissionMetrics
 from admission.mutate import PodMutator
 from admission.server import UNREADY, AdmissionServer, ServerOptions, Webhook
 from admission.settings import AdmissionSettings
-from admission.tls import ReloadingCertificates
+from admission.tls import Certificates, ReloadingCertificates
 from admission.usage import collected_usage
 from admission.usage_collector import UsageOptions
 from admission.usage_history import HistoryOptions, UsageHistory
@@ -83,7 +84,9 @@ async def run(settings: AdmissionSettings) -> None:
     clock = SystemClock()
     registry = process_registry()
     metrics = AdmissionMetrics(registry)
-    certificates = ReloadingCertificates(settings.certificates) if settings.certificates is not None else None
+    certificates: Certificates | None = None
+    if settings.certificates is not None:
+        certificates = ReloadingCertificates(settings.certificates)
     history = _history(settings, clock)
     sinks = SinksFile(settings.alert_sinks_file)
     cluster = KubernetesCluster(
@@ -145,6 +148,11 @@ async def run(settings: AdmissionSettings) -> None:
                 options=_alert_options(settings),
             )
         )
+        keeper = settings.certificate_keeper
+        if keeper is not None:
+            certificates = await running.enter_async_context(
+                kept_certificates(cluster=cluster, clock=clock, registry=registry, options=keeper)
+            )
         view = AdmissionView(cluster.view)
         webhooks: Mapping[str, Webhook] = {
             "/mutate-pods": PodMutator(view, estimates, clock, metrics),
@@ -192,7 +200,7 @@ def _alert_options(settings: AdmissionSettings) -> AlertOptions:
     )
 
 
-def _server_options(settings: AdmissionSettings, certificates: ReloadingCertificates | None) -> ServerOptions:
+def _server_options(settings: AdmissionSettings, certificates: Certificates | None) -> ServerOptions:
     return ServerOptions(
         address=settings.listen_address,
         certificates=certificates,

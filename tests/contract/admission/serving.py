@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from admission.metrics import AdmissionMetrics
 from admission.mutate import PodMutator
 from admission.server import AdmissionServer, ServerOptions, Webhook
-from admission.tls import CertificateFiles, ReloadingCertificates
+from admission.tls import CertificateFiles, Certificates
 from admission.view import AdmissionView
 from tests.cluster.controlplane.certificates import Authority
 from tests.unit.admission.samples import NAMESPACE, NOW, KnownUsage, cluster, deployment, pod, policy, usage
@@ -43,7 +43,7 @@ class Listener:
         self,
         *,
         view: MemoryView | None = None,
-        certificates: ReloadingCertificates | None = None,
+        certificates: Certificates | None = None,
         webhooks: Mapping[str, Webhook] | None = None,
         clock: Any = None,
         address: str = "127.0.0.1:0",

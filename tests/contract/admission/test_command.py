@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,47 @@ async def test_it_answers_over_tls_shows_metrics_and_stops_when_it_is_told_to(
         await running
     assert (await page(pages, "/healthz"))[0] == 0
     assert cluster.lease_holders == {}
+
+
+async def test_it_issues_certificates_of_its_own_and_is_ready_once_it_has_them(cluster: MemoryCluster) -> None:
+    cluster.trust.put_webhooks("MutatingWebhookConfiguration", "wk", {"a.pods": b""})
+    asked, pages = free_ports(2)
+    settings = AdmissionSettings(
+        identity="one",
+        namespace="power",
+        listen_address=f"127.0.0.1:{asked}",
+        metrics_address=f"127.0.0.1:{pages}",
+        certificate_secret="certificates",
+        certificate_names=("localhost",),
+        mutating_configuration="wk",
+        goodbye_seconds=0.0,
+    )
+    running = asyncio.ensure_future(command.run(settings))
+
+    async def state() -> int:
+        return (await page(pages, "/readyz"))[0]
+
+    async def waits() -> bool:
+        _, metrics = await page(pages, "/metrics")
+        return 'certificate_failures_total{part="secret"} 1.0' in metrics
+
+    async def ready() -> bool:
+        return await state() == 200
+
+    await eventually(waits)
+    assert await state() == 503
+    cluster.trust.put_secret("power", "certificates", {})
+    await eventually(ready)
+    (bundle,) = cluster.trust.read_webhooks("MutatingWebhookConfiguration", "wk").bundles
+    trusting_it = ssl.create_default_context(cadata=bundle.decode())
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting_it)) as client,
+        client.post(f"https://localhost:{asked}/mutate-pods", data=review()) as answer,
+    ):
+        assert b'"patch"' in await answer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(20):
+        await running
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,35 @@ def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any], words: str
         AdmissionSettings(**wrong)
 
 
+OWN: dict[str, Any] = {"certificate_secret": "certificates", "certificate_names": ["wk.power.svc"]}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"certificate_names": ()}, "needs certificate_names"),
+        ({"certificate_names": ["no host"]}, "pattern"),
+        ({"tls_certificate": Path("tls.crt"), "tls_key": Path("tls.key")}, "two ways"),
+        ({"certificate_days": 400.0}, "at most authority_days"),
+        ({"authority_days": 1e9}, "at most 36500"),
+        ({"certificate_settle_seconds": 15.0}, "twice certificate_poll_seconds"),
+        ({"authority_days": 0.02, "certificate_days": 0.01}, "a ninth of authority_days"),
+        ({"certificate_days": 0.001}, "a ninth of certificate_days"),
+    ],
+)
+def test_certificates_of_our_own_that_could_not_be_rotated_are_refused(wrong: dict[str, Any], words: str) -> None:
+    assert AdmissionSettings(**OWN).certificate_keeper is not None
+    with pytest.raises(ValidationError, match=words):
+        AdmissionSettings(**(OWN | wrong))
+
+
+def test_only_configurations_that_are_named_are_kept() -> None:
+    keeper = AdmissionSettings(**OWN, validating_configuration="wk").certificate_keeper
+    assert keeper is not None
+    assert keeper.configurations == (("ValidatingWebhookConfiguration", "wk"),)
+    assert AdmissionSettings().certificate_keeper is None
+
+
 def test_every_setting_says_what_it_is_for() -> None:
     undocumented = [name for name, field in AdmissionSettings.model_fields.items() if not field.description]
     assert undocumented == []
