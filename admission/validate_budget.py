@@ -10,9 +10,9 @@ Refused is what contradicts itself and comes with this very write. Everything el
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterator
 
+from admission.nearest import nearest
 from admission.problem import Problem
 from wattkeeper.api.budget_groups import BudgetGroups, Contradiction, parent_of, promised_watts
 from wattkeeper.api.meta import LabelSelector
@@ -34,7 +34,9 @@ def budget_problems(
     name = new.metadata.name
     groups = BudgetGroups([*(one for one in known if one.metadata.name != name), new])
     for found in groups.contradictions(new):
-        yield Problem(field=found.field, message=found.message, refuses=_made_by(found, new, old, groups))
+        meant = nearest(parent_of(new), (one.metadata.name for one in known)) if found.reason == "ParentMissing" else ""
+        message = f"{found.message} Did you mean {meant}?" if meant else found.message
+        yield Problem(field=found.field, message=message, refuses=_made_by(found, new, old, groups))
     for parent in known:
         if parent.metadata.name == parent_of(new) != name:
             grows = promised_watts(new, parent) > (0.0 if old is None else promised_watts(old, parent))
@@ -43,7 +45,7 @@ def budget_problems(
                     yield Problem(field=found.field, message=found.message, refuses=grows)
     selector = new.spec.node_selector
     if not any(selector.matches(node.metadata.labels) for node in nodes):
-        message = f"no node is selected now, so nothing is limited until one is{_nearest(selector, nodes)}."
+        message = f"no node is selected now, so nothing is limited until one is{_meant(selector, nodes)}."
         yield Problem(field="spec.nodeSelector", message=message)
 
 
@@ -59,16 +61,15 @@ def _made_by(found: Contradiction, new: PowerBudget, old: PowerBudget | None, gr
             return old is None or old.spec.oversubscribed or groups.children_watts(new) > groups.children_watts(old)
 
 
-def _nearest(selector: LabelSelector, nodes: Collection[Node]) -> str:
-    """Returns what to write instead of the first label that no node has, as far as one can guess."""
+def _meant(selector: LabelSelector, nodes: Collection[Node]) -> str:
+    """Returns which label no node has, and the nearest one that some have."""
     for key, value in selector.match_labels.items():
         values = {node.metadata.labels[key] for node in nodes if key in node.metadata.labels}
         if value in values:
             continue
         if values:
-            near = difflib.get_close_matches(value, values, n=1)
-            return f"; no node has {key}={value}{f', but some have {key}={near[0]}' if near else ''}"
-        keys = {known for node in nodes for known in node.metadata.labels}
-        near = difflib.get_close_matches(key, keys, n=1)
-        return f"; no node has the label {key}{f', but some have {near[0]}' if near else ''}"
+            near = nearest(value, values)
+            return f"; no node has {key}={value}{f', but some have {key}={near}' if near else ''}"
+        near = nearest(key, {known for node in nodes for known in node.metadata.labels})
+        return f"; no node has the label {key}{f', but some have {near}' if near else ''}"
     return ""

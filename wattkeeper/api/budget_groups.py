@@ -7,7 +7,6 @@ writes a budget.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -57,7 +56,7 @@ class BudgetGroups:
         """Yields what contradicts itself about one of the budgets, in this order: its parents, then its children."""
         parent = parent_of(budget)
         if parent and parent not in self._budgets:
-            message = f"there is no PowerBudget {parent}: {self._instead(parent)}."
+            message = f"there is no PowerBudget {parent}: create it, or correct the name."
             yield Contradiction(reason="ParentMissing", field="spec.parentRef.name", message=message)
         circle = self.cycle_through(budget.metadata.name)
         if circle:
@@ -94,10 +93,6 @@ class BudgetGroups:
     def children_watts(self, parent: PowerBudget) -> float:
         """Returns what a budget's children may draw of it together for certain, in watts at its meter."""
         return math.fsum(promised_watts(child, parent) for child in self._children.get(parent.metadata.name, ()))
-
-    def _instead(self, name: str) -> str:
-        nearest = difflib.get_close_matches(name, self._budgets, n=1)
-        return f"name {nearest[0]} if you mean that, or create it" if nearest else "create it, or correct the name"
 
 
 def parent_of(budget: PowerBudget) -> str:

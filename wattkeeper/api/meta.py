@@ -71,9 +71,11 @@ class LabelSelector(Wire, frozen=True, kw_only=True):
 
     def matches(self, labels: dict[str, str]) -> bool:
         """Says whether labels satisfy the selector."""
-        if any(labels.get(key) != value for key, value in self.match_labels.items()):
-            return False
-        return all(_holds(expression, labels) for expression in self.match_expressions)
+        # Loops, because thousands of nodes and policies are held against selectors while somebody waits.
+        for key, value in self.match_labels.items():
+            if labels.get(key) != value:
+                return False
+        return not self.match_expressions or all(_holds(expression, labels) for expression in self.match_expressions)
 
 
 def _holds(expression: LabelExpression, labels: dict[str, str]) -> bool:

@@ -72,7 +72,7 @@ def test_a_budget_that_is_only_odd_is_allowed_with_a_warning() -> None:
     answer = asked(BUDGET, {"metadata": {"name": "rack"}, "spec": {"limitWatts": 100, "parentRef": {"name": "rwo-a"}}})
     assert (answer.allowed, answer.result) == (True, "warned")
     assert answer.warnings == (
-        "spec.parentRef.name: there is no PowerBudget rwo-a: name row-a if you mean that, or create it.",
+        "spec.parentRef.name: there is no PowerBudget rwo-a: create it, or correct the name. Did you mean row-a?",
     )
 
 

@@ -141,7 +141,9 @@ def test_the_write_that_breaks_a_cycle_has_no_problem_with_it() -> None:
 def test_a_parent_that_does_not_exist_yet_is_a_warning_with_the_nearest_name() -> None:
     (one,) = created(budget("rack", parent="stie"), budget("site"))
     assert not one.refuses
-    assert str(one) == "spec.parentRef.name: there is no PowerBudget stie: name site if you mean that, or create it."
+    assert str(one) == (
+        "spec.parentRef.name: there is no PowerBudget stie: create it, or correct the name. Did you mean site?"
+    )
 
 
 def test_a_selector_that_finds_no_node_is_a_warning_with_the_nearest_value() -> None:
@@ -156,6 +158,12 @@ def test_a_selector_that_finds_no_node_is_a_warning_with_the_nearest_value() -> 
 def test_a_selector_of_an_unknown_label_is_a_warning_with_the_nearest_label() -> None:
     (one,) = created(selecting(**{"topology.kubernetes.io/rak": "a"}))
     assert str(one).endswith(f"no node has the label topology.kubernetes.io/rak, but some have {RACK}.")
+
+
+def test_among_very_many_values_none_is_offered() -> None:
+    many = [Node(metadata=ObjectMeta(name=f"n-{number}", labels={"host": f"n-{number}"})) for number in range(501)]
+    (one,) = budget_problems(selecting(host="n-x"), None, [], many)
+    assert one.message.endswith("; no node has host=n-x.")
 
 
 def test_a_selector_whose_labels_no_single_node_has_is_a_warning_without_a_guess() -> None:

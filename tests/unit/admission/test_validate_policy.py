@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from admission.problem import Problem
 from admission.validate_policy import claim_problems, policy_problems
 from tests.unit.admission.samples import deployment, group, policy
@@ -59,9 +63,9 @@ def test_selectors_of_expressions_meet_as_well() -> None:
     assert [one.field for one in created(chat_policy(), existing_only("any"))] == ["spec.selector"]
 
 
-def test_further_policies_on_the_same_targets_are_counted() -> None:
+def test_of_several_policies_on_the_same_targets_one_is_named() -> None:
     (one,) = created(chat_policy(), policy("all"), existing_only("any"), chat_policy("again"))
-    assert "PowerCappingPolicy all and 2 more, too" in one.message
+    assert "PowerCappingPolicy all and others, too" in one.message
 
 
 def test_selectors_that_overlap_on_nothing_that_exists_are_no_problem() -> None:
@@ -100,11 +104,37 @@ def test_bounds_that_crossed_before_are_a_warning() -> None:
     assert not one.refuses
 
 
-def test_thousands_of_policies_on_thousands_of_targets_are_compared_only_so_far() -> None:
+def test_thousands_of_policies_on_thousands_of_targets_are_compared_only_so_far(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared = 0
+
+    def matches(self: LabelSelector, labels: dict[str, str]) -> bool:
+        nonlocal compared
+        compared += 1
+        return self.match_labels.items() <= labels.items() and not self.match_expressions
+
+    monkeypatch.setattr(LabelSelector, "matches", matches)
     targets = [deployment(f"llm-{number}", app="chat") for number in range(3_000)]
     others = [existing_only(f"policy-{number}") for number in range(3_000)]
-    (one,) = policy_problems(chat_policy(), None, others, targets)
-    assert "PowerCappingPolicy policy-0 and" in one.message
+    assert list(policy_problems(chat_policy(), None, others, targets)) == []
+    assert compared == 3_000 + 10_000
+
+
+LABELS = st.dictionaries(st.sampled_from("abc"), st.sampled_from("xy"), max_size=3)
+
+
+@given(LABELS, st.lists(LABELS, max_size=5), st.lists(LABELS, max_size=5))
+def test_policies_meet_exactly_where_both_select_a_target(
+    own: dict[str, str], others: list[dict[str, str]], targets: list[dict[str, str]]
+) -> None:
+    policies = [policy(f"other-{number}", labels=labels) for number, labels in enumerate(others)]
+    workloads = [deployment(f"llm-{number}", replicas=4, **labels) for number, labels in enumerate(targets)]
+    problems = policy_problems(policy("own", labels=own), None, policies, workloads)
+    said = any("selected by PowerCappingPolicy" in one.message for one in problems)
+    assert said == any(
+        own.items() <= target.items() and other.items() <= target.items() for other in others for target in targets
+    )
 
 
 def test_a_workload_that_several_policies_select_is_warned_of_them() -> None:

@@ -66,15 +66,10 @@ def test_grandchildren_count_for_their_own_parent_alone() -> None:
     assert [found(one.metadata.name, *row) for one in row] == [[], [], []]
 
 
-def test_a_parent_that_is_missing_is_named_with_the_nearest_that_exists() -> None:
-    (one,) = found("rack", budget("rack", parent="rwo-1"), budget("row-1"), budget("other"))
+def test_a_parent_that_is_missing_is_to_be_created_or_corrected() -> None:
+    (one,) = found("rack", budget("rack", parent="rwo-1"), budget("row-1"))
     assert (one.reason, one.field) == ("ParentMissing", "spec.parentRef.name")
-    assert one.message == "there is no PowerBudget rwo-1: name row-1 if you mean that, or create it."
-
-
-def test_a_parent_that_is_missing_and_resembles_none_is_to_be_created_or_corrected() -> None:
-    (one,) = found("rack", budget("rack", parent="hall-7"))
-    assert one.message == "there is no PowerBudget hall-7: create it, or correct the name."
+    assert one.message == "there is no PowerBudget rwo-1: create it, or correct the name."
 
 
 def test_parents_that_lead_back_are_a_cycle_and_the_way_is_shown() -> None:
