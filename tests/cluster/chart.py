@@ -48,6 +48,12 @@ def of_component(items: Iterable[Object], component: str) -> list[Object]:
     return [one for one in items if one["metadata"]["labels"]["app.kubernetes.io/component"] == component]
 
 
+def only(items: Iterable[Object], kind: str, component: str = "scaler") -> Object:
+    """Returns the one object of a kind that a part of the product has."""
+    (found,) = (one for one in of_component(items, component) if one["kind"] == kind)
+    return found
+
+
 def rendered_access(
     component: str = "scaler", *, release: str = "wattkeeper", namespace: str = "wattkeeper"
 ) -> list[Object]:
