@@ -6,7 +6,7 @@ object that cannot be read, another version) is let through: the leader says on 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final, TypeVar
 
 import msgspec
@@ -48,8 +48,15 @@ class _Object(msgspec.Struct, frozen=True):
 class ObjectValidator:
     """Answers reviews of objects that are created or changed, from memory."""
 
-    def __init__(self, view: AdmissionView) -> None:
+    def __init__(self, view: AdmissionView, sinks: Callable[[], Collection[str]]) -> None:
+        """Prepares.
+
+        Args:
+            view: the caches.
+            sinks: returns the names of the alert sinks that there are.
+        """
         self._view = view
+        self._sinks = sinks
 
     def __call__(self, review: Review) -> Answer:
         """Answers one review."""
@@ -82,7 +89,8 @@ class ObjectValidator:
             yield from budget_problems(budget, budget_before, view.budgets(), view.nodes())
         elif kind == (GROUP, "PowerCappingPolicy"):
             policy, before = _read(review, PowerCappingPolicy)
-            yield from policy_problems(policy, before, view.policies(namespace), view.workloads(namespace))
+            others, workloads = view.policies(namespace), view.workloads(namespace)
+            yield from policy_problems(policy, before, others, workloads, self._sinks())
         elif kind in _WORKLOADS:
             yield from claim_problems(labels, view.policies(namespace))
 

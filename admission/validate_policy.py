@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from admission.amounts import quantity
+from admission.nearest import nearest
 from admission.problem import Problem
 from wattkeeper.api.power_capping_policy import ControlledResource, PowerCappingPolicy
 from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet
@@ -26,6 +27,7 @@ def policy_problems(
     old: PowerCappingPolicy | None,
     others: Collection[PowerCappingPolicy],
     workloads: Collection[Deployment | LeaderWorkerSet],
+    sinks: Collection[str],
 ) -> Iterator[Problem]:
     """Yields problems.
 
@@ -34,10 +36,16 @@ def policy_problems(
         old: as it is, None where it is being created.
         others: the policies of its namespace, this one included or not.
         workloads: all Deployments and LeaderWorkerSets of its namespace.
+        sinks: names of the alert sinks that there are.
     """
     before = {} if old is None else dict(_crossed_bounds(old))
     for field, message in _crossed_bounds(new):
         yield Problem(field=field, message=message, refuses=field not in before)
+    for name in () if new.spec.alerts is None else new.spec.alerts.sinks:
+        if name not in sinks:
+            meant = nearest(name, sinks)
+            message = f"no alert sink is called {name}, so nobody is told there."
+            yield Problem(field="spec.alerts.sinks", message=f"{message} Did you mean {meant}?" if meant else message)
     selected = [one for one in workloads if new.spec.selector.matches(one.metadata.labels)]
     if not selected:
         message = "no Deployment or LeaderWorkerSet of the namespace has these labels now, so nothing is capped."

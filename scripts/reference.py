@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings
 
 from admission.settings import AdmissionSettings
 from scaler.settings import ScalerSettings
+from wattkeeper.algorithms.registry import BUILT_INS
 from wattkeeper.api.crds import KINDS, Kind, Schema, schema
 from wattkeeper.api.meta import API_VERSION
 
@@ -161,9 +162,10 @@ def values_schema(text: str) -> str:
 
 def _settings_schema(settings: type[BaseSettings]) -> Schema:
     given = {"type": ["string", "number", "boolean"]}
+    known = {"enum": sorted(BUILT_INS)}
     names = [name for name in settings.model_fields if name not in SET_BY_CHART]
     return {
         "type": "object",
         "additionalProperties": False,
-        "properties": {f"{PREFIX}{name.upper()}": given for name in names},
+        "properties": {f"{PREFIX}{name.upper()}": known if name == "algorithm" else given for name in names},
     }

@@ -156,7 +156,7 @@ async def run(settings: AdmissionSettings) -> None:
         view = AdmissionView(cluster.view)
         webhooks: Mapping[str, Webhook] = {
             "/mutate-pods": PodMutator(view, estimates, clock, metrics),
-            "/validate": ObjectValidator(view),
+            "/validate": ObjectValidator(view, lambda: sinks.sinks.names),
         }
         server = AdmissionServer(
             webhooks,

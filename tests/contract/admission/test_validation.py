@@ -31,7 +31,7 @@ TOO_LARGE: dict[str, Any] = {
 async def validating() -> AsyncGenerator[tuple[Listener, aiohttp.ClientSession, MemoryView]]:
     """Yields a listener in front of a small cluster, and a client of it."""
     view = cluster(budget(), policy(), deployment(), Node(metadata=ObjectMeta(name="node-1")))
-    webhooks = {"/validate": ObjectValidator(AdmissionView(view))}
+    webhooks = {"/validate": ObjectValidator(AdmissionView(view), tuple)}
     async with listening(view=view, webhooks=webhooks) as (listener, client):
         yield listener, client, view
 

@@ -49,7 +49,7 @@ def asked(
         old_object=json.dumps(old).encode(),
     )
     review = dataclasses.replace(review, **more)
-    return ObjectValidator(AdmissionView(view() if over is None else over))(review)
+    return ObjectValidator(AdmissionView(view() if over is None else over), tuple)(review)
 
 
 def test_a_good_budget_is_allowed_without_a_word() -> None:

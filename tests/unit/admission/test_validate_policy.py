@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from admission.problem import Problem
 from admission.validate_policy import claim_problems, policy_problems
 from tests.unit.admission.samples import deployment, group, policy
 from wattkeeper.api.meta import LabelExpression, LabelSelector, ObjectMeta
 from wattkeeper.api.power_capping_policy import (
+    Alerts,
     ContainerRequests,
     PowerCappingPolicy,
     PowerCappingPolicySpec,
@@ -38,8 +40,12 @@ def existing_only(name: str) -> PowerCappingPolicy:
     return PowerCappingPolicy(metadata=ObjectMeta(name=name), spec=PowerCappingPolicySpec(selector=selector))
 
 
-def created(new: PowerCappingPolicy, *others: PowerCappingPolicy) -> list[Problem]:
-    return list(policy_problems(new, None, others, [deployment(app="chat")]))
+def created(new: PowerCappingPolicy, *others: PowerCappingPolicy, sinks: Collection[str] = ()) -> list[Problem]:
+    return list(policy_problems(new, None, others, [deployment(app="chat")], sinks))
+
+
+def telling(*names: str) -> PowerCappingPolicy:
+    return replace(chat_policy(), spec=replace(chat_policy().spec, alerts=Alerts(sinks=names)))
 
 
 def test_a_policy_alone_on_its_targets_has_no_problem() -> None:
@@ -74,7 +80,7 @@ def test_selectors_that_overlap_on_nothing_that_exists_are_no_problem() -> None:
 
 def test_groups_are_targets_as_well() -> None:
     both: list[LeaderWorkerSet] = [group()]
-    (one,) = policy_problems(policy("a"), None, [policy("b")], both)
+    (one,) = policy_problems(policy("a"), None, [policy("b")], both, ())
     assert one.message.startswith("LeaderWorkerSet llm-kserve-mn is selected by PowerCappingPolicy b")
 
 
@@ -83,6 +89,14 @@ def test_a_policy_that_selects_nothing_is_a_warning() -> None:
     assert not one.refuses
     assert str(one) == (
         "spec.selector: no Deployment or LeaderWorkerSet of the namespace has these labels now, so nothing is capped."
+    )
+
+
+def test_an_alert_sink_that_nobody_defined_is_a_warning_with_the_nearest_name() -> None:
+    (one,) = created(telling("on-cal", "mail"), sinks=("on-call", "mail"))
+    assert not one.refuses
+    assert str(one) == (
+        "spec.alerts.sinks: no alert sink is called on-cal, so nobody is told there. Did you mean on-call?"
     )
 
 
@@ -100,7 +114,7 @@ def test_bounds_that_are_equal_in_other_units_do_not_cross() -> None:
 
 def test_bounds_that_crossed_before_are_a_warning() -> None:
     old = with_bounds("8Gi", "4Gi")
-    (one,) = policy_problems(with_bounds("8Gi", "5Gi"), old, [], [deployment(app="chat")])
+    (one,) = policy_problems(with_bounds("8Gi", "5Gi"), old, [], [deployment(app="chat")], ())
     assert not one.refuses
 
 
@@ -117,7 +131,7 @@ def test_thousands_of_policies_on_thousands_of_targets_are_compared_only_so_far(
     monkeypatch.setattr(LabelSelector, "matches", matches)
     targets = [deployment(f"llm-{number}", app="chat") for number in range(3_000)]
     others = [existing_only(f"policy-{number}") for number in range(3_000)]
-    assert list(policy_problems(chat_policy(), None, others, targets)) == []
+    assert list(policy_problems(chat_policy(), None, others, targets, ())) == []
     assert compared == 3_000 + 10_000
 
 
@@ -130,7 +144,7 @@ def test_policies_meet_exactly_where_both_select_a_target(
 ) -> None:
     policies = [policy(f"other-{number}", labels=labels) for number, labels in enumerate(others)]
     workloads = [deployment(f"llm-{number}", replicas=4, **labels) for number, labels in enumerate(targets)]
-    problems = policy_problems(policy("own", labels=own), None, policies, workloads)
+    problems = policy_problems(policy("own", labels=own), None, policies, workloads, ())
     said = any("selected by PowerCappingPolicy" in one.message for one in problems)
     assert said == any(
         own.items() <= target.items() and other.items() <= target.items() for other in others for target in targets
