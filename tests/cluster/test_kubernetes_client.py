@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.cluster.controlplane.api import Object
 from tests.cluster.controlplane.bench import Bench
 from wattkeeper.api.meta import Condition, LabelSelector, ObjectMeta, ScaleTargetRef
 from wattkeeper.api.power_budget import PowerBudget, PowerBudgetSpec
@@ -156,6 +157,27 @@ async def test_a_status_is_replaced_whole_and_leaves_the_spec(bench: Bench, clus
         "replicaWatts": 0,
         "slippedPods": 0,
     }
+
+
+async def test_what_another_manager_says_in_a_status_stays(bench: Bench, cluster: KubernetesCluster) -> None:
+    def condition(type_: str) -> Object:
+        return {"type": type_, "status": "True", "reason": "R", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+
+    ready = Condition(type="Ready", status="True", reason="R", last_transition_time="2026-01-01T00:00:00Z")
+    ours = PowerRecommendationStatus(mode="Scale", reason="DemandMet", conditions=(ready,))
+    await cluster.apply(recommendation(bench, ours))
+    await cluster.write_status(recommendation(bench, ours))
+    theirs: Object = {
+        "apiVersion": GROUP,
+        "kind": "PowerRecommendation",
+        "metadata": {"namespace": bench.namespace, "name": "deployment-llm"},
+        "status": {"message": "theirs", "conditions": [condition("Theirs")]},
+    }
+    await bench.api.apply(theirs, sub="status")
+    await cluster.write_status(recommendation(bench, PowerRecommendationStatus(mode="Scale", reason="DemandMet")))
+    raw = await bench.api.get(GROUP, "PowerRecommendation", "deployment-llm", namespace=bench.namespace)
+    assert raw["status"]["message"] == "theirs"
+    assert [one["type"] for one in raw["status"]["conditions"]] == ["Theirs"]
 
 
 async def test_a_namesake_is_neither_overwritten_nor_deleted(bench: Bench, cluster: KubernetesCluster) -> None:

@@ -138,7 +138,7 @@ class KubernetesCluster:
         await self._writer.apply(wanted)
 
     async def write_status(self, wanted: OwnKind) -> None:
-        """Replaces an object's status whole."""
+        """Brings the leader's part of a status to what is wanted. What another service says in it stays."""
         await self._writer.write_status(wanted)
 
     async def delete(self, gone: OwnKind) -> None:

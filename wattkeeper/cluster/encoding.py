@@ -7,6 +7,7 @@ collections are left out; they are what Kubernetes calls absent.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, cast
 
@@ -14,7 +15,8 @@ import msgspec
 
 from wattkeeper.api.meta import ObjectMeta
 from wattkeeper.cluster.interface import OwnKind
-from wattkeeper.cluster.resources import RESOURCES
+from wattkeeper.cluster.objects import ScaledObject
+from wattkeeper.cluster.resources import RESOURCES, Resource
 
 
 def written(value: object) -> Any:
@@ -55,7 +57,7 @@ def _fields(kind: type[msgspec.Struct]) -> tuple[tuple[str, str, bool], ...]:
     return tuple((one.name, one.encode_name, one.required) for one in msgspec.structs.fields(kind))
 
 
-def applied(wanted: OwnKind) -> bytes:
+def applied(wanted: OwnKind | ScaledObject) -> bytes:
     """Returns what server-side apply needs of an object: identity, metadata that we set, and spec."""
     resource = RESOURCES[type(wanted)]
     return msgspec.json.encode(
@@ -64,6 +66,29 @@ def applied(wanted: OwnKind) -> bytes:
             "kind": resource.kind,
             "metadata": _own_metadata(wanted.metadata),
             "spec": written(wanted.spec),
+        }
+    )
+
+
+def applied_part(
+    meta: ObjectMeta, resource: Resource, part: Mapping[str, object], metadata: Mapping[str, object]
+) -> bytes:
+    """Returns what server-side apply needs to write a part of this very object: which it is, as it was seen, and what.
+
+    Args:
+        meta: the object's.
+        resource: its kind.
+        part: top-level fields.
+        metadata: further fields of the metadata.
+    """
+    kept = ("name", "namespace", "uid", "resourceVersion")
+    identity = {name: value for name, value in written(meta).items() if name in kept}
+    return msgspec.json.encode(
+        {
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": {**identity, **metadata},
+            **part,
         }
     )
 

@@ -148,7 +148,10 @@ class Cluster(Protocol):
         ...
 
     async def write_status(self, wanted: OwnKind) -> None:
-        """Replaces an object's status whole. ConflictError never surfaces: it is re-read and written again."""
+        """Brings the leader's part of a status to what is wanted. What another service says in it stays.
+
+        ConflictError never surfaces: what collides is written again.
+        """
         ...
 
     async def delete(self, gone: OwnKind) -> None:
@@ -191,6 +194,55 @@ class Cluster(Protocol):
         ...
 
     async def read_state(self, *, namespace: str, name: str) -> bytes | None:
+    async def write_actuation(
+        self, regarding: PowerRecommendation, *, actuation: Actuation | None, conditions: tuple[Condition, ...]
+    ) -> None:
+        """Brings the actuator's part of a recommendation's status to what is wanted. The leader's part stays.
+
+        Raises:
+            NotFoundError: the recommendation is gone, or another one has its name.
+        """
+        ...
+
+    async def hold_recommendation(self, one: PowerRecommendation, *, held: bool) -> None:
+        """Sets or removes the actuator's finalizer, which keeps a recommendation until what was changed is put back.
+
+        Raises:
+            NotFoundError: the recommendation is gone, or another one has its name.
+        """
+        ...
+
+    async def set_replica_fields(self, service: KServeService, fields: Mapping[str, int | None]) -> None:
+        """Changes replica bounds of a KServe service, as it was seen; None takes a field away.
+
+        Args:
+            service: as the view shows it.
+            fields: some of wattkeeper.cluster.kserve.REPLICA_FIELDS.
+
+        Raises:
+            NotFoundError: it is gone.
+            ConflictError: somebody else wrote since: look again.
+            RefusedError: KServe refuses the bounds, or a field is none of those that may be changed.
+        """
+        ...
+
+    async def apply_scaled_object(self, wanted: ScaledObject) -> None:
+        """Creates a ScaledObject of our own, or brings it to what is wanted.
+
+        Raises:
+            RefusedError: KEDA refuses it, for example because the target has another autoscaler; or it lacks the label
+                that marks ours.
+        """
+        ...
+
+    async def delete_scaled_object(self, gone: ScaledObject) -> None:
+        """Deletes this very ScaledObject (by UID). One that is gone already is a success.
+
+        Raises:
+            RefusedError: it is none of ours.
+        """
+        ...
+
         """Reads what write_state wrote; None if there is nothing.
 
         Raises:

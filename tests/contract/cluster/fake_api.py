@@ -99,6 +99,7 @@ class FakeApi:
         self.valid_token: str | None = None
         self.missing: set[str] = set()
         self._writes = 0
+        self._status_of: dict[tuple[str, str], Object] = {}
         app = web.Application(client_max_size=8 * 1024 * 1024)
         app.router.add_route("*", "/{tail:.*}", self._serve)
         self._server = TestServer(app)
@@ -175,6 +176,8 @@ class FakeApi:
             if path in self.objects:
                 return _refuse(Answer(code=409, message="already exists", reason="AlreadyExists"))
             return self._keep(path, cast("Object", wanted))
+        if request.content_type == "application/apply-patch+yaml" and path.endswith("/status"):
+            return self._apply_status(path.removesuffix("/status"), request.query["fieldManager"], wanted)
         if request.content_type == "application/apply-patch+yaml":
             return self._keep(path, {**wanted, "metadata": {"uid": f"uid-{self._writes}", **wanted["metadata"]}})
         path = path.removesuffix("/status")
@@ -187,6 +190,27 @@ class FakeApi:
         if guard and guard != old["metadata"]["resourceVersion"]:
             return _refuse(Answer(code=409, message="the object has been modified", reason="Conflict"))
         return self._keep(path, _merged(old, wanted))
+
+    def _apply_status(self, path: str, manager: str, wanted: Object) -> web.Response:
+        """Merges as server-side apply does, field by field at the top; conditions are a list by type."""
+        old = self.objects.get(path)
+        if old is None:
+            return _refuse(Answer(code=404, message="not found"))
+        # Of another UID nothing is said, as on a real one.
+        seen = wanted["metadata"].get("resourceVersion")
+        if seen and seen != old["metadata"].get("resourceVersion"):
+            return _refuse(Answer(code=409, message="the object has been modified", reason="Conflict"))
+        given: Object = wanted.get("status", {})
+        before = self._status_of.get((path, manager), {})
+        said = {one["type"] for one in (*before.get("conditions", []), *given.get("conditions", []))}
+        theirs = [one for one in old.get("status", {}).get("conditions", []) if one["type"] not in said]
+        kept = {key: value for key, value in old.get("status", {}).items() if key not in before}
+        status = {**kept, **given}
+        status.pop("conditions", None)
+        if theirs or given.get("conditions"):
+            status["conditions"] = [*theirs, *given.get("conditions", [])]
+        self._status_of[path, manager] = given
+        return self._keep(path, {**old, "status": status})
 
     def _delete(self, path: str, options: Object) -> web.Response:
         old = self.objects.get(path)

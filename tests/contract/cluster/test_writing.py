@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from tests.contract.cluster.conftest import MakeCluster
 from tests.contract.cluster.fake_api import Answer, FakeApi
@@ -72,8 +73,11 @@ async def test_a_conflict_of_an_apply_is_tried_again_a_few_times(api: FakeApi, m
 
 
 async def test_a_status_arrives_whole_with_its_zeros(api: FakeApi, make_cluster: MakeCluster) -> None:
-    api.objects[RECOMMENDATION] = {"metadata": {"uid": "u"}, "status": {"message": "old", "target": {"replicas": 3}}}
-    await make_cluster().write_status(recommendation())
+    api.objects[RECOMMENDATION] = {"metadata": {"uid": "u"}}
+    cluster = make_cluster()
+    before = PowerRecommendationStatus(message="old", target=Amount(replicas=3))
+    await cluster.write_status(replace(recommendation(), status=before))
+    await cluster.write_status(recommendation())
     assert api.objects[RECOMMENDATION]["status"] == {
         "mode": "Scale",
         "target": {"replicas": 0, "watts": 0.0},
@@ -85,9 +89,24 @@ async def test_a_status_arrives_whole_with_its_zeros(api: FakeApi, make_cluster:
     }
 
 
+async def test_what_another_service_says_in_a_status_stays(api: FakeApi, make_cluster: MakeCluster) -> None:
+    cluster = make_cluster()
+    await cluster.apply(recommendation())
+    await cluster.write_status(recommendation())
+    api.objects[RECOMMENDATION]["status"]["theirs"] = 3
+    await cluster.write_status(recommendation())
+    assert api.objects[RECOMMENDATION]["status"]["theirs"] == 3
+
+
 async def test_a_status_conflict_does_not_surface(api: FakeApi, make_cluster: MakeCluster) -> None:
     api.objects[BUDGET] = {"metadata": {"uid": "u1"}}
     api.answers["PATCH", f"{BUDGET}/status"].append(Answer(code=409))
+    await make_cluster().write_status(budget(status=PowerBudgetStatus(nodes=3)))
+    assert api.objects[BUDGET]["status"]["nodes"] == 3
+
+
+async def test_a_status_is_written_on_what_others_have_changed_since(api: FakeApi, make_cluster: MakeCluster) -> None:
+    api.objects[BUDGET] = {"metadata": {"uid": "u1", "resourceVersion": "8"}}
     await make_cluster().write_status(budget(status=PowerBudgetStatus(nodes=3)))
     assert api.objects[BUDGET]["status"]["nodes"] == 3
 
