@@ -27,6 +27,7 @@ from wattkeeper.api.power_capping_policy import PowerCappingPolicy, Requests
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.api.readings import Mode, ServiceKey
 from wattkeeper.cluster.objects import LeaderWorkerSet
+from wattkeeper.recommender.kserve import selecting
 from wattkeeper.recommender.services import MODES
 
 Outcome = Literal["unconcerned", "no_policy", "off", "kept", "patched"]
@@ -115,7 +116,7 @@ def _policies(
     workload: Workload | None,
     recommendation: PowerRecommendation | None,
 ) -> Sequence[PowerCappingPolicy]:
-    """Returns the policies that count, by the leader's own rule: selectors of the namespace's on the target's labels.
+    """Returns the policies that count, by the leader's own rule: an annotation, or selectors on the target's labels.
 
     The recommendation names one policy, and the mode that it had then; so the policies themselves are asked. Where the
     scale target is not in the cache yet, the recommendation is next best, and then the pod's own labels: KServe and
@@ -126,8 +127,9 @@ def _policies(
         named = [policy for policy in candidates if policy.metadata.name == recommendation.spec.policy]
         if named:
             return named
-    labels = pod.labels if workload is None else workload.metadata.labels
-    return [policy for policy in candidates if policy.spec.selector.matches(labels)]
+    if workload is None:
+        return [policy for policy in candidates if policy.spec.selector.matches(pod.labels)]
+    return selecting(workload, view.annotated_policy(workload), candidates)
 
 
 def _warnings(

@@ -23,6 +23,7 @@ from wattkeeper.cluster.objects import (
     Node,
     ResourceQuota,
 )
+from wattkeeper.recommender.kserve import KServeServices
 
 T = TypeVar("T", bound=Watched)
 Workload = Deployment | LeaderWorkerSet
@@ -78,6 +79,7 @@ class AdmissionView:
 
     def __init__(self, view: View) -> None:
         self._view = view
+        self._kserve = KServeServices(view)
         self._policies = _Index(view, PowerCappingPolicy, _namespace)
         self._limit_ranges = _Index(view, LimitRange, _namespace)
         self._quotas = _Index(view, ResourceQuota, _namespace)
@@ -96,6 +98,10 @@ class AdmissionView:
         """Returns the scale target, None where it is not seen yet."""
         kind = Deployment if service.kind == "Deployment" else LeaderWorkerSet
         return self._view.get(kind, service.namespace, service.name)
+
+    def annotated_policy(self, workload: Workload) -> str:
+        """Returns the policy that an annotation names for a scale target, "" without one."""
+        return self._kserve.policy(workload)
 
     def recommendation(self, service: ServiceKey) -> PowerRecommendation | None:
         """Returns what the leader last wrote about a service."""

@@ -20,6 +20,7 @@ from wattkeeper.api.power_capping_policy import PowerCappingPolicy
 from wattkeeper.api.power_recommendation import PowerRecommendation, PowerRecommendationStatus, recommendation_name
 from wattkeeper.cluster.interface import View
 from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, ScaledObject
+from wattkeeper.recommender.kserve import KServeServices, selecting
 
 SHADOW_MODES = ("Off", "Initial")
 TARGET_KINDS: Mapping[str, type[Deployment | LeaderWorkerSet]] = {
@@ -65,6 +66,7 @@ class Answers:
             cluster_tolerance: the HPA's tolerance where a ScaledObject sets none.
         """
         self._view = view
+        self._kserve = KServeServices(view)
         self._freshness = Freshness(view, stale_seconds=stale_seconds)
         self._server_minor = server_minor
         self._cluster_tolerance = cluster_tolerance
@@ -138,9 +140,8 @@ class Answers:
                 f"PowerCappingPolicy {namespace}/{found.spec.policy}, which capped {where}, is gone: create one that "
                 "selects it, or remove the trigger."
             )
-        policies = self._view.all(PowerCappingPolicy).values()
-        selects = (one.spec.selector.matches(target.metadata.labels) for one in policies if _in(one, namespace))
-        if not any(selects):
+        policies = [one for one in self._view.all(PowerCappingPolicy).values() if one.metadata.namespace == namespace]
+        if not selecting(target, self._kserve.policy(target), policies):
             raise UncappedTargetError(
                 f"no PowerCappingPolicy in namespace {namespace} selects {where}: create one whose selector matches "
                 "its labels, or remove the trigger."
@@ -149,10 +150,6 @@ class Answers:
             f"no recommendation for {where} yet: the leader writes one with its first decisions after a start; if "
             "this stays, look at the leader's log."
         )
-
-
-def _in(policy: PowerCappingPolicy, namespace: str) -> bool:
-    return policy.metadata.namespace == namespace
 
 
 def _recommended(status: PowerRecommendationStatus, kind: MetricKind, *, spec_replicas: int, shadow: bool) -> int:

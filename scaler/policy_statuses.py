@@ -13,6 +13,7 @@ from wattkeeper.api.power_capping_policy import PowerCappingPolicy, PowerCapping
 from wattkeeper.api.readings import ServiceKey
 from wattkeeper.cluster.interface import View
 from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet
+from wattkeeper.recommender.kserve import KServeServices
 from wattkeeper.recommender.result import StepResult
 
 _MOST_NAMES = 5
@@ -38,7 +39,9 @@ def _claims(policy: PowerCappingPolicy, counted_for: str, key: ServiceKey, view:
     if counted_for == policy.metadata.name:
         return True
     target = view.get(Deployment if key.kind == "Deployment" else LeaderWorkerSet, key.namespace, key.name)
-    return target is not None and policy.spec.selector.matches(target.metadata.labels)
+    if target is None or KServeServices(view).policy(target) == counted_for:
+        return False
+    return policy.spec.selector.matches(target.metadata.labels)
 
 
 def _finding(policy: PowerCappingPolicy, count: int, disputed: list[str]) -> Finding:
@@ -55,6 +58,9 @@ def _finding(policy: PowerCappingPolicy, count: int, disputed: list[str]) -> Fin
         message = f"Claimed more than once, by policies or ScaledObjects: {names}{more}. The stricter figures hold."
         return Finding(type="Ready", holds=False, reason="ClaimedTwice", message=message)
     if count == 0:
-        message = "selector matches no Deployment or LeaderWorkerSet of this namespace: correct it."
+        message = (
+            "selector matches no Deployment or LeaderWorkerSet of this namespace: correct it, or name the policy "
+            "in an annotation."
+        )
         return Finding(type="Ready", holds=False, reason="NoServices", message=message)
     return Finding(type="Ready", holds=True, reason="ServicesSelected")

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from scaler.gate_statuses import GateStatus, waiting_differs, watts_moved
 from scaler.gates import Queue
 from scaler.scaled_object_checks import CapFindings, check_scaled_objects
-from wattkeeper.api.conditions import Finding, with_transitions
-from wattkeeper.api.meta import ObjectMeta, ScaleTargetRef
+from wattkeeper.api.conditions import Finding, message_unless, with_transitions
+from wattkeeper.api.meta import Condition, ObjectMeta, ScaleTargetRef
 from wattkeeper.api.power_recommendation import (
+    ACTUATOR_CONDITIONS,
     Amount,
     PowerRecommendation,
     PowerRecommendationSpec,
@@ -63,7 +64,12 @@ def gone_recommendations(result: StepResult, view: View) -> list[PowerRecommenda
     """Returns the recommendations whose service is gone or no longer selected."""
     named = {(key.namespace, recommendation_name(key.kind, key.name)) for key in result.services.keys}
     present = view.all(PowerRecommendation).values()
-    return [one for one in present if (one.metadata.namespace, one.metadata.name) not in named]
+    return [
+        one
+        for one in present
+        # One that is being deleted stays until the actuator has put back what it had changed.
+        if (one.metadata.namespace, one.metadata.name) not in named and not one.metadata.deletion_timestamp
+    ]
 
 
 def differs(before: PowerRecommendation | None, after: PowerRecommendation) -> bool:
@@ -71,7 +77,7 @@ def differs(before: PowerRecommendation | None, after: PowerRecommendation) -> b
     if before is None or before.spec != after.spec:
         return True
     old, new = before.status, after.status
-    if old.conditions != new.conditions or _words(old) != _words(new):
+    if leaders_conditions(old) != leaders_conditions(new) or _words(old) != _words(new):
         return True
     if old.slipped_pods != new.slipped_pods or waiting_differs(old.waiting_pods, new.waiting_pods):
         return True
@@ -83,6 +89,11 @@ def differs(before: PowerRecommendation | None, after: PowerRecommendation) -> b
     if old.uncapped_target is not None and new.uncapped_target is not None:
         pairs.append((old.uncapped_target, new.uncapped_target))
     return any(_moved(one, other) for one, other in pairs)
+
+
+def leaders_conditions(status: PowerRecommendationStatus) -> list[Condition]:
+    """Returns a status' conditions without those that the actuator writes."""
+    return [one for one in status.conditions if one.type not in ACTUATOR_CONDITIONS]
 
 
 def _words(status: PowerRecommendationStatus) -> tuple[str, str, str]:
@@ -119,7 +130,7 @@ def _wanted(
     reason = GrantReason(int(result.plan.reasons[row]))
     binding = int(result.plan.binding[row])
     said = before.status.conditions if before is not None else ()
-    found = (*_findings(result, row, reason, findings), *gate.findings())
+    found = (*_findings(result, row, reason, findings, before), *gate.findings())
     conditions = with_transitions(found, said, meta, result.now)
     status = PowerRecommendationStatus(
         mode=MODES[Mode(int(services.mode[row]))],
@@ -168,7 +179,9 @@ def _message(result: StepResult, row: int, reason: GrantReason) -> str:
             return "No PowerBudget covers a node that this service can run on."
 
 
-def _findings(result: StepResult, row: int, reason: GrantReason, found: CapFindings) -> tuple[Finding, ...]:
+def _findings(
+    result: StepResult, row: int, reason: GrantReason, found: CapFindings, before: PowerRecommendation | None
+) -> tuple[Finding, ...]:
     services = result.services
     stale, enforcing = bool(services.stale[row]), int(services.mode[row]) >= Mode.SCALE
     not_ready = {
@@ -190,21 +203,24 @@ def _findings(result: StepResult, row: int, reason: GrantReason, found: CapFindi
         reason="ReadingsStale" if stale else "ReadingsFresh",
         message="A domain of this service has readings too old to raise anything." if stale else "",
     )
-    enforced = _enforced(result, row, found, enforcing=enforcing)
+    ceiling = before is not None and before.status.actuation is not None
+    enforced = _enforced(result, row, found, enforcing=enforcing, ceiling=ceiling)
     shadow = () if enforcing else (_above_advice(result, row),)
-    return ready, enforced, telemetry, _unachievable(result, row, found), *shadow
+    return ready, enforced, telemetry, _unachievable(result, row, found, before), *shadow
 
 
-def _enforced(result: StepResult, row: int, found: CapFindings, *, enforcing: bool) -> Finding:
+def _enforced(result: StepResult, row: int, found: CapFindings, *, enforcing: bool, ceiling: bool) -> Finding:
+    """Says whether the cap is kept. `ceiling`: the actuator keeps one, so that no trigger is needed."""
     hints = " ".join(found.hindrances)
     if not enforcing:
         return Finding(type="CapEnforced", holds=False, reason="ShadowMode", message="The policy's mode is no Scale.")
-    if not found.has_trigger:
+    if not found.has_trigger and not ceiling:
         return Finding(
             type="CapEnforced",
             holds=False,
             reason="NoTrigger",
-            message="No ScaledObject with a trigger of Wattkeeper's scales this target: add one.",
+            message="No ScaledObject with a trigger of Wattkeeper's scales this target, and the actuator keeps no "
+            "ceiling for it: add one.",
         )
     if not bool(result.services.enforced[row]):
         return Finding(type="CapEnforced", holds=False, reason="Shedding", message=hints)
@@ -226,9 +242,13 @@ def _above_advice(result: StepResult, row: int) -> Finding:
     )
 
 
-def _unachievable(result: StepResult, row: int, found: CapFindings) -> Finding:
+def _unachievable(result: StepResult, row: int, found: CapFindings, before: PowerRecommendation | None) -> Finding:
     messages = list(found.unachievable)
     reason = "ScaledObject" if messages else "Achievable"
+    hindered = message_unless(before.status.conditions, "Actuated") if before is not None else ""
+    if hindered:
+        messages.append(hindered)
+        reason = "Actuator"
     if bool(result.services.claimed_twice[row]):
         messages.append("Several policies or ScaledObjects claim this target: the stricter figures hold; keep one.")
         reason = "ClaimedTwice"

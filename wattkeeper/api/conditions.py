@@ -62,3 +62,8 @@ def holds(conditions: tuple[Condition, ...], type_: str) -> bool:
 def message_of(conditions: tuple[Condition, ...], type_: str) -> str:
     """Returns a condition's message, "" where there is none."""
     return next((condition.message for condition in conditions if condition.type == type_), "")
+
+
+def message_unless(conditions: tuple[Condition, ...], type_: str) -> str:
+    """Returns the message of a condition that is False, "" where it is not, or not there."""
+    return next((one.message for one in conditions if one.type == type_ and one.status == "False"), "")

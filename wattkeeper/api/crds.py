@@ -205,6 +205,8 @@ KINDS: Final[tuple[Kind, ...]] = (
             Column(name="Ready", path=".status.conditions[?(@.type=='Ready')].status"),
             Column(name="Mode", path=".status.mode", priority=1),
             Column(name="Policy", path=".spec.policy", priority=1),
+            Column(name="Autoscaler", path=".status.actuation.autoscaler", priority=1),
+            Column(name="Actuated", path=".status.conditions[?(@.type=='Actuated')].reason", priority=1),
             Column(name="Message", path=".status.message", priority=1),
             Column(name="Age", path=".metadata.creationTimestamp", type="date"),
         ),
@@ -215,7 +217,7 @@ KINDS: Final[tuple[Kind, ...]] = (
                 message="scaleTargetRef cannot change: delete this recommendation; the leader writes one per target",
             ),
         ),
-        map_lists={"status.waitingPods": "name", "status.conditions": "type"},
+        map_lists={"status.waitingPods": "name", "status.actuation.fields": "field", "status.conditions": "type"},
     ),
 )
 

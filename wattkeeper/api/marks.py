@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -23,8 +24,12 @@ from wattkeeper.api.meta import GROUP
 from wattkeeper.api.power_capping_policy import PowerCappingPolicySpec
 
 PREFIX: Final = f"{GROUP}/"
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 WATTS_ANNOTATION: Final = "wattkeeper.dev/watts-per-replica"
 """Workload or pod template: what one replica may draw, in watts. It can only raise what is assumed before measuring."""
+
+POLICY_ANNOTATION: Final = "wattkeeper.dev/policy"
+"""Workload or KServe service: the policy that caps it, whatever selectors say."""
 
 Form = Literal["label", "annotation"]
 Place = Literal[
@@ -74,6 +79,10 @@ def _wrong_watts(text: str) -> str:
     return "write watts as a positive number, such as 700" if math.isnan(watts_of(text)) else ""
 
 
+def _wrong_policy(text: str) -> str:
+    return "" if _NAME.fullmatch(text) else "write the name of a PowerCappingPolicy of the same namespace"
+
+
 def _switch(on: str, off: str) -> Callable[[str], str]:
     """Whoever writes the opposite knows what he says; anything else was meant to be one of both."""
     return lambda text: "" if text in (on, off) else f'it counts with the value "{on}" alone'
@@ -104,6 +113,16 @@ MARKS: Final[tuple[Mark, ...]] = (
         ),
         wrong=_wrong_watts,
     ),
+    Mark(
+        name=POLICY_ANNOTATION,
+        form="annotation",
+        places=(
+            "the workload itself",
+            "an InferenceService or one of its components",
+            "an LLMInferenceService itself",
+        ),
+        wrong=_wrong_policy,
+    ),
     Mark(name=ADMISSION_ANNOTATION, form="annotation", places=("a pod",), wrong=lambda _: "", ours=True),
     Mark(name=PREDICTED_WATTS_ANNOTATION, form="annotation", places=("a pod",), wrong=lambda _: "", ours=True),
 )
@@ -113,7 +132,7 @@ _POLICY_FIELDS: Final = {
     for field, wire in zip(
         PowerCappingPolicySpec.__struct_fields__, PowerCappingPolicySpec.__struct_encode_fields__, strict=True
     )
-} | {"policy": "spec.selector"}
+}
 """What a policy says and no label or annotation does, by the name that one would give it."""
 
 

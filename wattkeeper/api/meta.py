@@ -39,6 +39,7 @@ class ObjectMeta(Wire, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     owner_references: tuple[OwnerReference, ...] = ()
+    finalizers: tuple[str, ...] = ()
     creation_timestamp: str = ""
     deletion_timestamp: str = ""
 

@@ -1,8 +1,11 @@
-"""PowerRecommendation: what one service gets, written by the leader (namespaced, named `<kind>-<name>`)."""
+"""PowerRecommendation: what one service gets, written by the leader (namespaced, named `<kind>-<name>`).
+
+The actuator writes what it does about it into the same status: `actuation`, and conditions of its own.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
@@ -19,6 +22,10 @@ Reason = Literal[
 ]
 
 
+ACTUATOR_CONDITIONS: Final = ("Actuated", "Reverted")
+"""Conditions that the actuator writes; all others are the leader's."""
+
+
 class Amount(Wire, frozen=True, kw_only=True):
     """A number of replicas, and what they may draw at their upper bound in watts (rounded)."""
 
@@ -33,6 +40,30 @@ class WaitingPod(Wire, frozen=True, kw_only=True):
     since: Annotated[str, Meta(description="When it was created.")]
     budget: Annotated[str, Meta(description="The budget that binds; absent while the grant itself is lower.")] = ""
     missing_watts: Annotated[float, Meta(description="What that budget lacks, in watts.")] = 0.0
+
+
+class ActuatedField(Wire, frozen=True, kw_only=True):
+    """A field of a KServe object that the actuator holds at a value of its own."""
+
+    field: Annotated[str, Meta(description="The field, such as spec.predictor.maxReplicas.")]
+    original: (
+        Annotated[int, Meta(description="What it was, and becomes again. Absent where the field was not set.")] | None
+    ) = None
+    written: Annotated[int, Meta(description="What the actuator writes.")]
+
+
+class Actuation(Wire, frozen=True, kw_only=True):
+    """What the actuator has changed for this service, and what there was before. It is put back in the end."""
+
+    autoscaler: Annotated[str, Meta(description="Who scales the service: external, keda, hpa or none, as KServe says.")]
+    kind: Annotated[str, Meta(description="The kind of the object that is changed.")] = ""
+    name: Annotated[str, Meta(description="The name of the object that is changed.")] = ""
+    uid: Annotated[str, Meta(description="The UID of the object that is changed.")] = ""
+    fields: Annotated[tuple[ActuatedField, ...], Meta(description="What is changed in it.")] = ()
+    scaled_object: Annotated[str, Meta(description="The ScaledObject that the actuator has made.")] = ""
+    since: Annotated[str, Meta(description="Since when the actuator acts on the service.")] = ""
+    reverts: Annotated[int, Meta(description="How often in a row somebody put a field back.")] = 0
+    reverted_at: Annotated[str, Meta(description="When that last happened.")] = ""
 
 
 class PowerRecommendationSpec(Wire, frozen=True, kw_only=True):
@@ -62,6 +93,7 @@ class PowerRecommendationStatus(Wire, frozen=True, kw_only=True):
     slipped_pods: Annotated[
         int, Meta(description="Pods that started without passing the admission plugin. Their watts are charged.")
     ] = 0
+    actuation: Annotated[Actuation, Meta(description="Written by the actuator alone.")] | None = None
     conditions: tuple[Condition, ...] = ()
 
 

@@ -12,6 +12,9 @@ from typing import Any, Final
 import msgspec
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from wattkeeper.api.meta import Condition
+from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
+from wattkeeper.cluster.actuation import ActuationWriter
 from wattkeeper.cluster.answers import read_answer
 from wattkeeper.cluster.clock import Clock, SystemClock
 from wattkeeper.cluster.connection import REQUEST_SECONDS, Connection
@@ -21,9 +24,10 @@ from wattkeeper.cluster.events import EventRecorder
 from wattkeeper.cluster.gates import GateOpener
 from wattkeeper.cluster.informer import PATIENT, Informer, Pace
 from wattkeeper.cluster.interface import WATCHED_BY_SCALER, EventRecord, OwnKind, Watched
+from wattkeeper.cluster.kserve import KServeService
 from wattkeeper.cluster.lease import Leases
 from wattkeeper.cluster.metrics import ClusterMetrics
-from wattkeeper.cluster.objects import NodeSelectorTerm, Pod
+from wattkeeper.cluster.objects import NodeSelectorTerm, Pod, ScaledObject
 from wattkeeper.cluster.state import StateStore
 from wattkeeper.cluster.store import Store
 from wattkeeper.cluster.trust import Secret, WebhookConfiguration, WebhookKind
@@ -80,6 +84,7 @@ class KubernetesCluster:
         self._view = InformerView(self._informers)
         self._writer = Writer(self._connection)
         self._gates = GateOpener(self._connection)
+        self._actuation = ActuationWriter(self._connection)
         self._usage = UsageReader(self._connection, metrics)
         self._leases = Leases(self._connection)
         self._events = EventRecorder(self._connection, clock, metrics, instance=instance or socket.gethostname())
@@ -148,6 +153,28 @@ class KubernetesCluster:
     async def open_gate(self, pod: Pod, *, terms: tuple[NodeSelectorTerm, ...] | None) -> None:
         """Takes the power gate off this very pod (by UID); one whose gate is off already is a success."""
         await self._gates.open(pod, terms)
+
+    async def write_actuation(
+        self, regarding: PowerRecommendation, *, actuation: Actuation | None, conditions: tuple[Condition, ...]
+    ) -> None:
+        """Brings the actuator's part of a recommendation's status to what is wanted."""
+        await self._actuation.write_actuation(regarding, actuation, conditions)
+
+    async def hold_recommendation(self, one: PowerRecommendation, *, held: bool) -> None:
+        """Sets or removes the actuator's finalizer."""
+        await self._actuation.hold(one, held=held)
+
+    async def set_replica_fields(self, service: KServeService, fields: Mapping[str, int | None]) -> None:
+        """Changes replica bounds of a KServe service, as it was seen."""
+        await self._actuation.set_replica_fields(service, fields)
+
+    async def apply_scaled_object(self, wanted: ScaledObject) -> None:
+        """Creates a ScaledObject of our own, or brings it to what is wanted."""
+        await self._actuation.apply_scaled_object(wanted)
+
+    async def delete_scaled_object(self, gone: ScaledObject) -> None:
+        """Deletes this very ScaledObject (by UID)."""
+        await self._actuation.delete_scaled_object(gone)
 
     async def read_usage(self) -> tuple[PodUsage, ...]:
         """Reads what every pod uses right now (metrics.k8s.io)."""

@@ -1,8 +1,8 @@
 """The one interface to a cluster. The Kubernetes client implements it, and so does the digital twin.
 
 Reading is from memory: a `View` is a complete, current picture or says that it is not. Writing is a handful of verbs
-on Wattkeeper's own kinds, the power gate of pods, Leases, Events, state, and the certificates of its own webhooks.
-Nothing else of a cluster can be reached.
+on Wattkeeper's own kinds, the power gate of pods, replica bounds of KServe's services, ScaledObjects of its own,
+Leases, Events, state, and the certificates of its own webhooks. Nothing else of a cluster can be reached.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
+from wattkeeper.api.meta import Condition
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
-from wattkeeper.api.power_recommendation import PowerRecommendation
+from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
+from wattkeeper.cluster.kserve import InferenceService, KServeService, LLMInferenceService
 from wattkeeper.cluster.objects import (
     Deployment,
     HorizontalPodAutoscaler,
@@ -39,6 +41,8 @@ Watched = (
     | HorizontalPodAutoscaler
     | LimitRange
     | ResourceQuota
+    | InferenceService
+    | LLMInferenceService
     | PowerBudget
     | PowerCappingPolicy
     | PowerRecommendation
@@ -50,6 +54,8 @@ WATCHED_BY_SCALER: tuple[type[Watched], ...] = (
     Deployment,
     LeaderWorkerSet,
     ScaledObject,
+    InferenceService,
+    LLMInferenceService,
     PowerBudget,
     PowerCappingPolicy,
     PowerRecommendation,
@@ -66,8 +72,23 @@ WATCHED_BY_ADMISSION: tuple[type[Watched], ...] = (
     HorizontalPodAutoscaler,
     LimitRange,
     ResourceQuota,
+    InferenceService,
+    LLMInferenceService,
 )
-WATCHED: tuple[type[Watched], ...] = tuple(dict.fromkeys((*WATCHED_BY_SCALER, *WATCHED_BY_ADMISSION)))
+WATCHED_BY_ACTUATOR: tuple[type[Watched], ...] = (
+    PowerBudget,
+    PowerCappingPolicy,
+    PowerRecommendation,
+    Deployment,
+    LeaderWorkerSet,
+    ScaledObject,
+    HorizontalPodAutoscaler,
+    InferenceService,
+    LLMInferenceService,
+)
+WATCHED: tuple[type[Watched], ...] = tuple(
+    dict.fromkeys((*WATCHED_BY_SCALER, *WATCHED_BY_ADMISSION, *WATCHED_BY_ACTUATOR))
+)
 """Every kind that somebody watches. A view knows those that it was made for."""
 
 OwnKind = PowerBudget | PowerCappingPolicy | PowerRecommendation
@@ -173,27 +194,6 @@ class Cluster(Protocol):
         """
         ...
 
-    async def read_usage(self) -> tuple[PodUsage, ...]:
-        """Reads what every pod uses right now (metrics.k8s.io). Entries that cannot be read are left out.
-
-        Raises:
-            MetricsMissingError: nothing serves metrics.k8s.io in this cluster.
-        """
-        ...
-
-    async def record(self, event: EventRecord) -> None:
-        """Writes an Event (events.k8s.io/v1)."""
-        ...
-
-    async def hold_lease(self, *, namespace: str, name: str, holder: str, duration_seconds: int, now: float) -> bool:
-        """Takes or renews a Lease (coordination.k8s.io/v1). Returns whether this holder has it now."""
-        ...
-
-    async def release_lease(self, *, namespace: str, name: str, holder: str) -> None:
-        """Gives a Lease up if this holder has it, so that the next one need not wait."""
-        ...
-
-    async def read_state(self, *, namespace: str, name: str) -> bytes | None:
     async def write_actuation(
         self, regarding: PowerRecommendation, *, actuation: Actuation | None, conditions: tuple[Condition, ...]
     ) -> None:
@@ -243,6 +243,27 @@ class Cluster(Protocol):
         """
         ...
 
+    async def read_usage(self) -> tuple[PodUsage, ...]:
+        """Reads what every pod uses right now (metrics.k8s.io). Entries that cannot be read are left out.
+
+        Raises:
+            MetricsMissingError: nothing serves metrics.k8s.io in this cluster.
+        """
+        ...
+
+    async def record(self, event: EventRecord) -> None:
+        """Writes an Event (events.k8s.io/v1)."""
+        ...
+
+    async def hold_lease(self, *, namespace: str, name: str, holder: str, duration_seconds: int, now: float) -> bool:
+        """Takes or renews a Lease (coordination.k8s.io/v1). Returns whether this holder has it now."""
+        ...
+
+    async def release_lease(self, *, namespace: str, name: str, holder: str) -> None:
+        """Gives a Lease up if this holder has it, so that the next one need not wait."""
+        ...
+
+    async def read_state(self, *, namespace: str, name: str) -> bytes | None:
         """Reads what write_state wrote; None if there is nothing.
 
         Raises:

@@ -207,6 +207,14 @@ class ScaledObjectTarget(Slim, frozen=True, kw_only=True):
 
     name: str = ""
     kind: str = "Deployment"
+    api_version: str = ""
+
+
+class AuthenticationReference(Slim, frozen=True, kw_only=True):
+    """Where a trigger finds its credentials."""
+
+    name: str
+    kind: str = "TriggerAuthentication"
 
 
 class Trigger(Slim, frozen=True, kw_only=True):
@@ -216,10 +224,11 @@ class Trigger(Slim, frozen=True, kw_only=True):
     name: str = ""
     metadata: dict[str, str] = {}
     metric_type: str = ""
+    authentication_ref: AuthenticationReference | None = None
 
 
 class ScaledObjectSpec(Slim, frozen=True, kw_only=True):
-    """What Wattkeeper checks of a ScaledObject; `advanced` is read by key."""
+    """What Wattkeeper checks of a ScaledObject, or writes; `advanced` and `fallback` are read by key."""
 
     scale_target_ref: ScaledObjectTarget = ScaledObjectTarget()
     polling_interval: int = 30
@@ -228,6 +237,7 @@ class ScaledObjectSpec(Slim, frozen=True, kw_only=True):
     max_replica_count: int = 100
     triggers: tuple[Trigger, ...] = ()
     advanced: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    fallback: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
 class ScaledObject(Slim, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.interface import Watched
+from wattkeeper.cluster.kserve import InferenceService, LLMInferenceService
 from wattkeeper.cluster.objects import (
     Deployment,
     HorizontalPodAutoscaler,
@@ -75,6 +76,20 @@ RESOURCES: Mapping[type[Watched], Resource] = MappingProxyType(
         ),
         ScaledObject: Resource(
             group="keda.sh", version="v1alpha1", kind="ScaledObject", plural="scaledobjects", optional=True
+        ),
+        InferenceService: Resource(
+            group="serving.kserve.io",
+            version="v1beta1",
+            kind="InferenceService",
+            plural="inferenceservices",
+            optional=True,
+        ),
+        LLMInferenceService: Resource(
+            group="serving.kserve.io",
+            version="v1alpha2",
+            kind="LLMInferenceService",
+            plural="llminferenceservices",
+            optional=True,
         ),
         HorizontalPodAutoscaler: Resource(
             group="autoscaling", version="v2", kind="HorizontalPodAutoscaler", plural="horizontalpodautoscalers"

@@ -17,6 +17,7 @@ from wattkeeper.api.power_budget import METERS, PowerBudget
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.api.readings import (
+    Bools,
     BudgetRows,
     Column,
     Floats,
@@ -30,17 +31,20 @@ from wattkeeper.api.readings import (
     ServiceRows,
 )
 from wattkeeper.cluster.interface import View
+from wattkeeper.cluster.kserve import InferenceService, LLMInferenceService
 from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, Namespace, Node, Pod, PodSpec, ScaledObject
 from wattkeeper.power.readers.reader import ReadRequest
 from wattkeeper.recommender.gated_pods import GatedPods, look_at_gates
+from wattkeeper.recommender.kserve import KServeServices
 from wattkeeper.recommender.measured_demand import ServiceLoad, measure_demand
 from wattkeeper.recommender.nodes import NodeTable, build_node_table
 from wattkeeper.recommender.pods import PodTable
 from wattkeeper.recommender.services import ServiceTable, build_service_table
+from wattkeeper.recommender.user_bounds import user_bounds
 
 _K = TypeVar("_K")
 # Nodes, namespaces, pods and budgets have handlers of their own.
-_Followed = PowerCappingPolicy | Deployment | LeaderWorkerSet | ScaledObject
+_Followed = PowerCappingPolicy | Deployment | LeaderWorkerSet | ScaledObject | InferenceService | LLMInferenceService
 _T = TypeVar("_T", bound=_Followed)
 
 
@@ -53,11 +57,19 @@ class ReadingsCollector:
         self._nodes: NodeTable | None = None
         self._services: ServiceTable | None = None
         self._budgets: tuple[PowerBudget, ...] = ()
+        self._kserve = KServeServices(view)
         view.subscribe(Pod, self._pods.change)
         view.subscribe(Node, self._node_changed)
         view.subscribe(PowerBudget, self._budget_changed)
         view.subscribe(Namespace, self._namespace_changed)
-        for kind in (PowerCappingPolicy, Deployment, LeaderWorkerSet, ScaledObject):
+        for kind in (
+            PowerCappingPolicy,
+            Deployment,
+            LeaderWorkerSet,
+            ScaledObject,
+            InferenceService,
+            LLMInferenceService,
+        ):
             self._follow(kind)
 
     def request(self) -> ReadRequest:
@@ -97,10 +109,11 @@ class ReadingsCollector:
         )
         pods = self._pod_rows(measurements, node, service, gates, now)
         load = measure_demand(measurements, services, pods, self._pods, now)
+        bounds = user_bounds(services, self._view)
         return Readings(
             nodes=_node_rows(measurements, nodes, now),
             pods=pods,
-            services=_service_rows(services, gates, load),
+            services=_service_rows(services, gates, load, *bounds),
             budgets=self._budget_rows(measurements, now),
             demand_interval_seconds=measurements.demand_interval_seconds,
             synced=self._view.synced(),
@@ -144,6 +157,7 @@ class ReadingsCollector:
                 self._view.all(PowerCappingPolicy).values(),
                 self._view.all(ScaledObject).values(),
                 self._view.all(Namespace).values(),
+                self._kserve,
                 self._budgets,
                 self._nodes,
             )
@@ -240,7 +254,10 @@ def _node_rows(measurements: Measurements, nodes: NodeTable, now: float) -> Node
     )
 
 
-def _service_rows(services: ServiceTable, gates: GatedPods, load: ServiceLoad) -> ServiceRows:
+def _service_rows(
+    services: ServiceTable, gates: GatedPods, load: ServiceLoad, bound: Ints, fixed: Bools
+) -> ServiceRows:
+    ceiling = np.where(bound < 0, services.ceiling, np.minimum(services.ceiling, np.maximum(bound, services.floor)))
     return ServiceRows(
         keys=services.keys,
         policies=services.policies,
@@ -250,11 +267,11 @@ def _service_rows(services: ServiceTable, gates: GatedPods, load: ServiceLoad) -
         rolls=gates.rolls,
         priority=services.priority,
         floor=services.floor,
-        ceiling=services.ceiling,
+        ceiling=ceiling,
         cap_only=services.cap_only,
         demand_stated=np.array([demand is not None for demand in services.demands], dtype=np.bool_),
-        demand=load.demand,
-        demand_age_seconds=load.age_seconds,
+        demand=np.where(fixed, bound, load.demand),
+        demand_age_seconds=np.where(fixed, 0.0, load.age_seconds),
         load=load.load,
         tokens_per_second=load.tokens_per_second,
         stabilization_seconds=services.stabilization_seconds,

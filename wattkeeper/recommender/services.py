@@ -15,6 +15,7 @@ from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_capping_policy import Demand, PowerCappingPolicy
 from wattkeeper.api.readings import Bools, Floats, Ints, Mode, ServiceKey
 from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, Namespace, PodSpec, RollingUpdate, ScaledObject
+from wattkeeper.recommender.kserve import KServeServices, Part, selecting
 from wattkeeper.recommender.nodes import NodeTable
 from wattkeeper.recommender.pods import requested
 
@@ -31,6 +32,7 @@ class ServiceTable:
     Attributes:
         row_of: row by key.
         demands: how each service's demand is measured, None where nothing says.
+        parts: what each service is to KServe, None for others.
         surges: bool[S], a rollout takes no replica away before a new one is ready.
     """
 
@@ -38,6 +40,7 @@ class ServiceTable:
     row_of: dict[ServiceKey, int]
     policies: tuple[str, ...]
     demands: tuple[Demand | None, ...]
+    parts: tuple[Part | None, ...]
     mode: Ints
     gated: Bools
     surges: Bools
@@ -72,6 +75,7 @@ class _Row:
     cap_only: bool
     claimed_twice: bool
     workload: Workload
+    part: Part | None = None
     pods: list[PodSpec] = field(default_factory=list[PodSpec])
     prior_watts: float = float("nan")
 
@@ -175,6 +179,7 @@ def build_service_table(
     policies: Iterable[PowerCappingPolicy],
     scaled_objects: Iterable[ScaledObject],
     namespaces: Iterable[Namespace],
+    kserve: KServeServices,
     budgets: Sequence[PowerBudget],
     nodes: NodeTable,
 ) -> ServiceTable:
@@ -190,11 +195,14 @@ def build_service_table(
     rows: list[_Row] = []
     for workload in workloads:
         candidates = by_namespace.get(workload.metadata.namespace, ())
-        chosen = [policy for policy in candidates if policy.spec.selector.matches(workload.metadata.labels)]
+        chosen = selecting(workload, kserve.policy(workload), candidates) if candidates else []
         if chosen:
             row = _claimed(workload, chosen)
+            row.part = kserve.part(workload)
             own = scalers.get(row.key, [])
-            row.cap_only = any(trigger.get("metric") == "cap" for one in own for trigger in _triggers_of_ours(one))
+            # KServe's own autoscalers decide up to the ceiling that they are given, so all of it is reserved.
+            row.cap_only = row.part is not None and bool(row.part.maximum)
+            row.cap_only |= any(trigger.get("metric") == "cap" for one in own for trigger in _triggers_of_ours(one))
             row.claimed_twice |= len(own) > 1
             rows.append(row)
     rows.sort(key=lambda row: row.key)
@@ -221,6 +229,7 @@ def _columns(
         row_of={row.key: number for number, row in enumerate(rows)},
         policies=tuple(row.policy for row in rows),
         demands=tuple(row.demand for row in rows),
+        parts=tuple(row.part for row in rows),
         mode=whole(row.mode for row in rows),
         gated=flags(gated(row.workload, row.mode, enabled) for row in rows),
         surges=flags(surges(row.workload) for row in rows),

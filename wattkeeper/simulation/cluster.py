@@ -14,6 +14,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from wattkeeper.api.admission import POWER_GATE
+from wattkeeper.api.meta import Condition
+from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
 from wattkeeper.api.readings import PodKey
 from wattkeeper.cluster.clock import Clock
 from wattkeeper.cluster.errors import (
@@ -24,12 +26,14 @@ from wattkeeper.cluster.errors import (
     StateCorruptError,
 )
 from wattkeeper.cluster.interface import EventRecord, OwnKind, View, Watched
-from wattkeeper.cluster.objects import Deployment, NodeSelectorTerm, Pod
+from wattkeeper.cluster.kserve import KServeService
+from wattkeeper.cluster.objects import Deployment, NodeSelectorTerm, Pod, ScaledObject
 from wattkeeper.cluster.trust import Secret, WebhookConfiguration, WebhookKind
 from wattkeeper.cluster.usage import PodUsage
 from wattkeeper.recommender.affinity import required_terms, requiring
+from wattkeeper.simulation.actuation import ActuationObjects, StatusParts
 from wattkeeper.simulation.fixtures import check_possible
-from wattkeeper.simulation.store import ObjectStore
+from wattkeeper.simulation.store import ObjectStore, kubernetes_time
 from wattkeeper.simulation.trust import TrustObjects
 
 T = TypeVar("T", bound=Watched)
@@ -67,6 +71,8 @@ class TwinCluster:
         self._clock = clock
         self.objects = ObjectStore()
         self.trust = TrustObjects()
+        self._parts = StatusParts()
+        self._actuation = ActuationObjects(self.objects, self._parts, self.create)
         self._events: deque[SeenEvent] = deque(maxlen=_MOST_EVENTS)
         self._leases: dict[tuple[str, str], _Lease] = {}
         self._state: dict[tuple[str, str], bytes] = {}
@@ -113,18 +119,46 @@ class TwinCluster:
         self.objects.update(msgspec.structs.replace(old, metadata=merged, spec=wanted.spec))
 
     async def write_status(self, wanted: OwnKind) -> None:
-        """Replaces an object's status whole."""
+        """Brings the leader's part of a status to what is wanted. What another service says in it stays."""
         meta = wanted.metadata
         old = self.objects.get(type(wanted), meta.namespace, meta.name)
         if old is None or (meta.uid and old.metadata.uid != meta.uid):
             raise NotFoundError(f"{type(wanted).__name__} {meta.namespace}/{meta.name} is not there: apply it first.")
-        self.objects.update(msgspec.structs.replace(old, status=wanted.status))
+        self.objects.update(self._parts.leader(old, wanted))
 
     async def delete(self, gone: OwnKind) -> None:
         """Deletes this very object (by UID)."""
         if not gone.metadata.uid:
             raise RefusedError(f"{gone.metadata.name} has no UID: delete what the view shows.")
-        self.objects.remove(gone)
+        now = self.objects.all(type(gone)).get(gone.metadata.uid)
+        if now is None or not now.metadata.finalizers:
+            self.objects.remove(gone)
+        elif not now.metadata.deletion_timestamp:
+            stamp = kubernetes_time(self._clock.now())
+            meta = msgspec.structs.replace(now.metadata, deletion_timestamp=stamp)
+            self.objects.update(msgspec.structs.replace(now, metadata=meta))
+
+    async def write_actuation(
+        self, regarding: PowerRecommendation, *, actuation: Actuation | None, conditions: tuple[Condition, ...]
+    ) -> None:
+        """Brings the actuator's part of a recommendation's status to what is wanted."""
+        self._actuation.write(regarding, actuation, conditions)
+
+    async def hold_recommendation(self, one: PowerRecommendation, *, held: bool) -> None:
+        """Sets or removes the actuator's finalizer."""
+        self._actuation.hold(one, held=held)
+
+    async def set_replica_fields(self, service: KServeService, fields: Mapping[str, int | None]) -> None:
+        """Changes replica bounds of a KServe service, as it was seen."""
+        self._actuation.set_fields(service, fields)
+
+    async def apply_scaled_object(self, wanted: ScaledObject) -> None:
+        """Creates a ScaledObject of our own, or brings it to what is wanted."""
+        self._actuation.apply(wanted)
+
+    async def delete_scaled_object(self, gone: ScaledObject) -> None:
+        """Deletes this very ScaledObject (by UID)."""
+        self._actuation.delete(gone)
 
     async def open_gate(self, pod: Pod, *, terms: tuple[NodeSelectorTerm, ...] | None) -> None:
         """Takes the power gate off this very pod (by UID)."""

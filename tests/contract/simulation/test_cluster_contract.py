@@ -11,10 +11,18 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
-from wattkeeper.api.meta import ObjectMeta
+from wattkeeper.api.meta import Condition, ObjectMeta, ScaleTargetRef
 from wattkeeper.api.power_budget import PowerBudget, PowerBudgetSpec, PowerBudgetStatus
+from wattkeeper.api.power_recommendation import (
+    Actuation,
+    PowerRecommendation,
+    PowerRecommendationSpec,
+    PowerRecommendationStatus,
+)
 from wattkeeper.cluster.errors import NotFoundError, RefusedError, StateCorruptError
 from wattkeeper.cluster.interface import WATCHED, Cluster, EventRecord
+from wattkeeper.cluster.kserve import InferenceService, KServeMeta
+from wattkeeper.cluster.objects import ScaledObject
 from wattkeeper.simulation.cluster import TwinCluster
 
 NAMESPACE = "default"
@@ -119,6 +127,61 @@ async def test_writing_a_status_replaces_it_whole_and_leaves_the_spec(cluster: C
     after = await seen(cluster)
     assert (after.status.nodes, after.status.readings) == (5, "")
     assert after.spec.limit_watts == 1000.0
+
+
+def recommendation() -> PowerRecommendation:
+    reference = ScaleTargetRef(kind="Deployment", name="a")
+    meta = ObjectMeta(name="deployment-a", namespace=NAMESPACE)
+    return PowerRecommendation(metadata=meta, spec=PowerRecommendationSpec(scale_target_ref=reference))
+
+
+async def recommended(cluster: Cluster) -> PowerRecommendation:
+    found = cluster.view.get(PowerRecommendation, NAMESPACE, "deployment-a")
+    assert found is not None
+    return found
+
+
+def condition(type_: str) -> Condition:
+    return Condition(type=type_, status="True", reason="R", last_transition_time="2026-01-01T00:00:00Z")
+
+
+async def test_leader_and_actuator_write_one_status_without_erasing_each_other(cluster: Cluster) -> None:
+    await cluster.apply(recommendation())
+    one = await recommended(cluster)
+    theirs = PowerRecommendationStatus(mode="Scale", conditions=(condition("Ready"), condition("AboveAdvice")))
+    await cluster.write_status(msgspec.structs.replace(one, status=theirs))
+    actuation = Actuation(autoscaler="hpa")
+    await cluster.write_actuation(await recommended(cluster), actuation=actuation, conditions=(condition("Actuated"),))
+    one = await recommended(cluster)
+    less = PowerRecommendationStatus(mode="Off", conditions=(condition("Ready"),))
+    await cluster.write_status(msgspec.structs.replace(one, status=less))
+    status = (await recommended(cluster)).status
+    assert (status.mode, status.actuation) == ("Off", actuation)
+    assert {found.type for found in status.conditions} == {"Ready", "Actuated"}
+
+
+async def test_a_held_recommendation_goes_only_when_it_is_let_go(cluster: Cluster) -> None:
+    await cluster.apply(recommendation())
+    await cluster.hold_recommendation(await recommended(cluster), held=True)
+    await cluster.delete(await recommended(cluster))
+    assert (await recommended(cluster)).metadata.deletion_timestamp
+    await cluster.hold_recommendation(await recommended(cluster), held=False)
+    assert cluster.view.get(PowerRecommendation, NAMESPACE, "deployment-a") is None
+
+
+async def test_a_recommendation_that_is_not_there_is_not_held(cluster: Cluster) -> None:
+    with pytest.raises(NotFoundError):
+        await cluster.hold_recommendation(recommendation(), held=True)
+
+
+async def test_fields_that_are_not_ours_and_scaled_objects_of_others_are_refused(cluster: Cluster) -> None:
+    service = InferenceService(metadata=KServeMeta(name="chat", namespace=NAMESPACE, resource_version="1"))
+    with pytest.raises(RefusedError):
+        await cluster.set_replica_fields(service, {"spec.model": 1})
+    with pytest.raises(NotFoundError):
+        await cluster.set_replica_fields(service, {"spec.predictor.maxReplicas": 1})
+    with pytest.raises(RefusedError):
+        await cluster.apply_scaled_object(ScaledObject(metadata=ObjectMeta(name="a", namespace=NAMESPACE)))
 
 
 async def test_a_status_of_what_is_gone_or_replaced_is_refused(cluster: Cluster) -> None:

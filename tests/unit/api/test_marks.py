@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from wattkeeper.api.admission import POWER_GATE
 from wattkeeper.api.marks import MARKS, PREFIX, Form, Place, misread
+from wattkeeper.cluster.actuation import FINALIZER
 
 ROOT = Path(__file__).resolve().parents[3]
 WATTS = "wattkeeper.dev/watts-per-replica"
@@ -79,7 +80,7 @@ def test_what_counts_and_what_is_not_ours_is_left_alone(form: Form, place: Place
         (
             "annotation",
             WORKLOAD,
-            "wattkeeper.dev/policy",
+            "wattkeeper.dev/selector",
             "chat",
             "unknown annotation: spec.selector of a PowerCappingPolicy says that",
         ),
@@ -138,4 +139,4 @@ def test_no_mark_in_the_sources_is_missing_here() -> None:
     rooms = ("wattkeeper", "scaler", "admission", "kserve_hooks")
     sources = [path for room in rooms for path in (ROOT / room).rglob("*.py")]
     written = {name for path in sources for name in constant.findall(path.read_text())}
-    assert written == {mark.name for mark in MARKS} | {POWER_GATE}
+    assert written == {mark.name for mark in MARKS} | {POWER_GATE, FINALIZER}

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from tests.contract.cluster.fake_api import TokenCredentials
 from wattkeeper.cluster.client import KubernetesCluster
 from wattkeeper.cluster.errors import ClusterError
-from wattkeeper.cluster.interface import WATCHED, WATCHED_BY_ADMISSION, WATCHED_BY_SCALER, Cluster
+from wattkeeper.cluster.interface import WATCHED, WATCHED_BY_ACTUATOR, WATCHED_BY_ADMISSION, WATCHED_BY_SCALER, Cluster
 from wattkeeper.cluster.resources import RESOURCES
 
 
@@ -25,7 +25,7 @@ async def test_the_client_implements_the_interface() -> None:
 
 def test_every_watched_kind_has_a_path() -> None:
     assert {kind: one.collection() for kind, one in RESOURCES.items()}.keys() == set(WATCHED)
-    assert set(WATCHED_BY_SCALER) | set(WATCHED_BY_ADMISSION) == set(WATCHED)
+    assert set(WATCHED_BY_SCALER) | set(WATCHED_BY_ADMISSION) | set(WATCHED_BY_ACTUATOR) == set(WATCHED)
     pods, budgets = (one for one in RESOURCES.values() if one.kind in ("Pod", "PowerBudget"))
     assert pods.collection("a b") == "/api/v1/namespaces/a%20b/pods"
     assert budgets.item("", "row", "status") == "/apis/wattkeeper.dev/v1alpha1/powerbudgets/row/status"

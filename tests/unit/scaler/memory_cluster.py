@@ -9,11 +9,15 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from wattkeeper.api.admission import POWER_GATE
+from wattkeeper.api.meta import Condition
+from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
 from wattkeeper.cluster.errors import ClusterError, MetricsMissingError, NotFoundError
 from wattkeeper.cluster.interface import WATCHED, ChangeHandler, EventRecord, OwnKind, Watched
-from wattkeeper.cluster.objects import NodeSelectorTerm, Pod
+from wattkeeper.cluster.kserve import KServeService
+from wattkeeper.cluster.objects import NodeSelectorTerm, Pod, ScaledObject
 from wattkeeper.cluster.trust import Secret, WebhookConfiguration, WebhookKind
 from wattkeeper.cluster.usage import PodUsage
+from wattkeeper.simulation.actuation import StatusParts
 from wattkeeper.simulation.trust import TrustObjects
 
 T = TypeVar("T", bound=Watched)
@@ -91,6 +95,7 @@ class MemoryCluster:
         self.lease_holders: dict[str, str] = {}
         self.states: dict[str, bytes | ClusterError] = {}
         self.trust = TrustObjects()
+        self._parts = StatusParts()
         self.opened: list[tuple[str, tuple[NodeSelectorTerm, ...] | None]] = []
 
     @property
@@ -116,7 +121,7 @@ class MemoryCluster:
         self._write("status", wanted)
         old = self._view.get(type(wanted), wanted.metadata.namespace, wanted.metadata.name)
         assert old is not None, "a status is written on what exists"
-        self._view.put(replace(old, status=wanted.status))
+        self._view.put(self._parts.leader(old, wanted))
 
     async def delete(self, gone: OwnKind) -> None:
         assert gone.metadata.uid
@@ -131,6 +136,24 @@ class MemoryCluster:
         self.opened.append((pod.metadata.name, terms))
         left = tuple(gate for gate in now.spec.scheduling_gates if gate.name != POWER_GATE)
         self._view.put(replace(now, spec=replace(now.spec, scheduling_gates=left)))
+
+    async def write_actuation(
+        self, regarding: PowerRecommendation, *, actuation: Actuation | None, conditions: tuple[Condition, ...]
+    ) -> None:
+        self._write("actuation", regarding)
+        self._view.put(self._parts.actuator(regarding, actuation, conditions))
+
+    async def hold_recommendation(self, one: PowerRecommendation, *, held: bool) -> None:
+        raise AssertionError("the actuator's alone")
+
+    async def set_replica_fields(self, service: KServeService, fields: Mapping[str, int | None]) -> None:
+        raise AssertionError("the actuator's alone")
+
+    async def apply_scaled_object(self, wanted: ScaledObject) -> None:
+        raise AssertionError("the actuator's alone")
+
+    async def delete_scaled_object(self, gone: ScaledObject) -> None:
+        raise AssertionError("the actuator's alone")
 
     async def read_usage(self) -> tuple[PodUsage, ...]:
         raise MetricsMissingError("no metrics here")

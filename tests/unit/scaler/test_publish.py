@@ -1,3 +1,5 @@
+from typing import Literal
+
 import pytest
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
@@ -10,9 +12,10 @@ from tests.unit.scaler.results import Row, decision, violation
 from tests.unit.scaler.samples import NAMESPACE, NOW, budget, deployment, policy, scaled_object
 from wattkeeper.api.conditions import holds, message_of
 from wattkeeper.api.instants import format_instant
+from wattkeeper.api.meta import Condition
 from wattkeeper.api.power_budget import ParentRef, PowerBudget
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
-from wattkeeper.api.power_recommendation import PowerRecommendation, PowerRecommendationStatus
+from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation, PowerRecommendationStatus
 from wattkeeper.api.readings import Mode, ServiceKey
 from wattkeeper.cluster.objects import ScaledObject
 from wattkeeper.guard.guarded_plan import GrantReason
@@ -294,3 +297,47 @@ async def test_failing_events_are_counted_and_stop_no_status(publication: Public
     await publication.writes(decision(Row(), over=10.0))
     assert publication.budget().status.over_watts == 10.0
     assert publication.failed("event") == 1.0
+
+
+async def actuated(publication: Publication, *conditions: Condition, actuation: Actuation | None = None) -> None:
+    found = publication.cluster.view.get(PowerRecommendation, NAMESPACE, "deployment-llm")
+    assert found is not None
+    await publication.cluster.write_actuation(found, actuation=actuation, conditions=conditions)
+
+
+def actuator_says(status: Literal["True", "False"], message: str = "") -> Condition:
+    return Condition(
+        type="Actuated", status=status, reason="R", message=message, last_transition_time=format_instant(NOW)
+    )
+
+
+async def test_what_the_actuator_says_makes_the_leader_write_nothing(publication: Publication) -> None:
+    await publication.writes(decision(Row()))
+    await actuated(publication, actuator_says("True"))
+    assert [name for verb, name in await publication.writes(decision(Row())) if verb == "status"] == []
+    assert holds(publication.status().conditions, "Actuated")
+
+
+async def test_a_ceiling_of_the_actuator_s_enforces_a_cap_without_a_trigger(publication: Publication) -> None:
+    publication.cluster.view.remove(ScaledObject, NAMESPACE, "llm")
+    await publication.writes(decision(Row()))
+    assert not holds(publication.status().conditions, "CapEnforced")
+    await actuated(publication, actuator_says("True"), actuation=Actuation(autoscaler="hpa"))
+    await publication.writes(decision(Row()))
+    assert holds(publication.status().conditions, "CapEnforced")
+
+
+async def test_a_cap_that_the_actuator_cannot_keep_is_unachievable_in_its_words(publication: Publication) -> None:
+    await publication.writes(decision(Row()))
+    await actuated(publication, actuator_says("False", "minReplicas is 4"))
+    await publication.writes(decision(Row()))
+    assert "minReplicas is 4" in message_of(publication.status().conditions, "CapUnachievable")
+
+
+async def test_a_recommendation_that_waits_to_go_is_not_deleted_again(publication: Publication) -> None:
+    await publication.writes(decision(Row()))
+    found = publication.cluster.view.get(PowerRecommendation, NAMESPACE, "deployment-llm")
+    assert found is not None
+    leaving = replace(found.metadata, deletion_timestamp=format_instant(NOW))
+    publication.cluster.view.put(replace(found, metadata=leaving))
+    assert "delete" not in [verb for verb, _ in await publication.writes(decision())]

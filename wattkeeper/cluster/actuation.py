@@ -1,0 +1,112 @@
+"""What the actuator writes: its part of recommendations, bounds of KServe's services, ScaledObjects of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from wattkeeper.api.meta import Condition
+from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
+from wattkeeper.cluster.connection import MERGE_PATCH, Connection
+from wattkeeper.cluster.encoding import applied, written
+from wattkeeper.cluster.errors import ConflictError, NotFoundError, RefusedError
+from wattkeeper.cluster.kserve import REPLICA_FIELDS, KServeService
+from wattkeeper.cluster.objects import ScaledObject
+from wattkeeper.cluster.parts import PartWriter
+from wattkeeper.cluster.resources import RESOURCES
+
+ACTUATOR_MANAGER: Final = "wattkeeper-actuator"
+FINALIZER: Final = "wattkeeper.dev/actuator"
+OURS: Final[tuple[str, str]] = ("app.kubernetes.io/managed-by", "wattkeeper-actuator")
+"""The label of every ScaledObject that is ours to change."""
+
+
+def is_ours(one: ScaledObject) -> bool:
+    """Says whether the actuator made a ScaledObject."""
+    return one.metadata.labels.get(OURS[0]) == OURS[1]
+
+
+def check_fields(fields: Mapping[str, int | None]) -> None:
+    """Raises RefusedError for a field that is none of those that may be changed."""
+    if not fields.keys() <= REPLICA_FIELDS:
+        raise RefusedError(f"{', '.join(sorted(fields.keys() - REPLICA_FIELDS))}: not ours to change.")
+
+
+def check_ours(one: ScaledObject) -> None:
+    """Raises RefusedError for a ScaledObject that is not marked as ours."""
+    if not is_ours(one):
+        name = f"{one.metadata.namespace}/{one.metadata.name}"
+        raise RefusedError(f"ScaledObject {name} lacks the label {OURS[0]}={OURS[1]}: it is not ours to change.")
+
+
+class ActuationWriter:
+    """Writes under the actuator's own field manager."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._parts = PartWriter(connection)
+
+    async def write_actuation(
+        self, regarding: PowerRecommendation, actuation: Actuation | None, conditions: tuple[Condition, ...]
+    ) -> None:
+        """Brings the actuator's part of a status to what is wanted."""
+        status: dict[str, Any] = {}
+        if actuation is not None:
+            status["actuation"] = written(actuation)
+        if conditions:
+            status["conditions"] = written(conditions)
+        # An empty status would be a part of ours, too: without one, all that was ours goes.
+        part = {"status": status} if status else {}
+        resource = RESOURCES[PowerRecommendation]
+        await self._parts.apply(regarding.metadata, resource, part, manager=ACTUATOR_MANAGER, subresource="status")
+
+    async def hold(self, one: PowerRecommendation, *, held: bool) -> None:
+        """Sets or removes the finalizer. No other field of the metadata is ever ours."""
+        metadata = {"finalizers": [FINALIZER]} if held else {}
+        resource = RESOURCES[PowerRecommendation]
+        await self._parts.apply(one.metadata, resource, {}, manager=ACTUATOR_MANAGER, metadata=metadata)
+
+    async def set_replica_fields(self, service: KServeService, fields: Mapping[str, int | None]) -> None:
+        """Changes bounds of a service that is still as it was seen.
+
+        By a merge patch: what is taken away from an applied object goes, and here it has to become what it was.
+        """
+        check_fields(fields)
+        meta = service.metadata
+        body: dict[str, Any] = {"metadata": {"resourceVersion": meta.resource_version}}
+        for field, value in fields.items():
+            *parents, last = field.split(".")
+            place = body
+            for step in parents:
+                place = place.setdefault(step, {})
+            place[last] = value
+        await self._connection.request(
+            "PATCH",
+            RESOURCES[type(service)].item(meta.namespace, meta.name),
+            query={"fieldManager": ACTUATOR_MANAGER},
+            body=msgspec.json.encode(body),
+            content_type=MERGE_PATCH,
+        )
+
+    async def apply_scaled_object(self, wanted: ScaledObject) -> None:
+        """Creates a ScaledObject or brings it to what is wanted."""
+        check_ours(wanted)
+        meta = wanted.metadata
+        path = RESOURCES[ScaledObject].item(meta.namespace, meta.name)
+        await self._parts.put(path, applied(wanted), manager=ACTUATOR_MANAGER)
+
+    async def delete_scaled_object(self, gone: ScaledObject) -> None:
+        """Deletes this very ScaledObject."""
+        check_ours(gone)
+        meta, resource = gone.metadata, RESOURCES[ScaledObject]
+        body = {"preconditions": {"uid": meta.uid}, "propagationPolicy": "Background"}
+        try:
+            path = resource.item(meta.namespace, meta.name)
+            await self._connection.request("DELETE", path, body=msgspec.json.encode(body))
+        except NotFoundError:
+            return
+        except ConflictError:
+            if (await self._parts.look(resource, meta)).uid == meta.uid:
+                raise

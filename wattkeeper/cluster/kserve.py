@@ -1,0 +1,135 @@
+"""KServe's services, slim: who scales what, and between which bounds.
+
+An InferenceService has components (predictor, transformer, explainer), each a Deployment of its own. An
+LLMInferenceService has a workload that decodes, and may have another that prefills; each is a Deployment or a
+LeaderWorkerSet. Names are those that KServe 0.20 gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from wattkeeper.api.meta import ObjectMeta
+from wattkeeper.cluster.objects import Slim
+
+AUTOSCALER_ANNOTATION: Final = "serving.kserve.io/autoscalerClass"
+MODE_ANNOTATION: Final = "serving.kserve.io/deploymentMode"
+STOP_ANNOTATION: Final = "serving.kserve.io/stop"
+COMPONENTS: Final = ("predictor", "transformer", "explainer")
+REPLICA_FIELDS: Final = frozenset(
+    {f"spec.{component}.{bound}Replicas" for component in COMPONENTS for bound in ("min", "max")}
+    | {
+        f"spec.{part}{field}"
+        for part in ("", "prefill.")
+        for field in ("replicas", "scaling.minReplicas", "scaling.maxReplicas")
+    }
+)
+"""Every field that is ever changed."""
+
+
+class ManagedFields(Slim, frozen=True, kw_only=True):
+    """Which fields a manager last wrote: keys are `f:` and a field's name, nested."""
+
+    manager: str = ""
+    subresource: str = ""
+    fields_v1: dict[str, Any] = {}
+
+
+class KServeMeta(ObjectMeta, frozen=True, kw_only=True):
+    """Metadata, with who wrote what."""
+
+    managed_fields: tuple[ManagedFields, ...] = ()
+
+
+class Given(Slim, frozen=True, kw_only=True):
+    """Something that is there; what is in it does not matter."""
+
+
+class Component(Slim, frozen=True, kw_only=True):
+    """A component's bounds. KServe reads a maxReplicas of 0 as unset, and an absent minReplicas as 1."""
+
+    annotations: dict[str, str] = {}
+    min_replicas: int | None = None
+    max_replicas: int | None = None
+    worker_spec: Given | None = None
+
+
+class InferenceServiceSpec(Slim, frozen=True, kw_only=True):
+    """The components."""
+
+    predictor: Component = Component()
+    transformer: Component | None = None
+    explainer: Component | None = None
+
+
+class InferenceServiceStatus(Slim, frozen=True, kw_only=True):
+    """How KServe runs it."""
+
+    deployment_mode: str = ""
+
+
+class InferenceService(Slim, frozen=True, kw_only=True):
+    """KServe's InferenceService."""
+
+    metadata: KServeMeta
+    spec: InferenceServiceSpec = InferenceServiceSpec()
+    status: InferenceServiceStatus = InferenceServiceStatus()
+
+
+class VariantScaling(Slim, frozen=True, kw_only=True):
+    """The Workload Variant Autoscaler, through an HPA or through KEDA."""
+
+    hpa: Given | None = None
+
+
+class Scaling(Slim, frozen=True, kw_only=True):
+    """Bounds of an autoscaler that KServe makes for a workload."""
+
+    min_replicas: int | None = None
+    max_replicas: int | None = None
+    wva: VariantScaling | None = None
+
+
+class LLMWorkload(Slim, frozen=True, kw_only=True):
+    """A workload of an LLMInferenceService: a fixed number of replicas, or bounds, or neither."""
+
+    replicas: int | None = None
+    scaling: Scaling | None = None
+
+
+class LLMInferenceServiceSpec(LLMWorkload, frozen=True, kw_only=True):
+    """The workload that decodes (or does all), and the one that prefills."""
+
+    prefill: LLMWorkload | None = None
+
+
+class LLMInferenceService(Slim, frozen=True, kw_only=True):
+    """KServe's LLMInferenceService."""
+
+    metadata: KServeMeta
+    spec: LLMInferenceServiceSpec = LLMInferenceServiceSpec()
+
+
+KServeService = InferenceService | LLMInferenceService
+
+
+def read_field(service: KServeService, field: str) -> int | None:
+    """Returns what one of REPLICA_FIELDS says, None where it is not set."""
+    found: object = service
+    for step in field.split("."):
+        found = getattr(found, _ATTRIBUTES.get(step, step), None)
+    return found if isinstance(found, int) else None
+
+
+def writers_of(service: KServeService, field: str) -> Iterator[str]:
+    """Yields the managers that claim a field."""
+    for entry in service.metadata.managed_fields:
+        found: Mapping[str, Any] | None = entry.fields_v1
+        for step in field.split("."):
+            found = None if found is None else found.get(f"f:{step}")
+        if found is not None and not entry.subresource:
+            yield entry.manager
+
+
+_ATTRIBUTES: Final = {"minReplicas": "min_replicas", "maxReplicas": "max_replicas"}
