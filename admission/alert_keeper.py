@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from typing import Final
 
+from admission.alert import Fact
 from admission.alert_book import AlertBook
 from admission.alert_delivery import AlertDelivery, Teller
 from admission.alert_events import EventTeller, unknown_sinks
@@ -26,6 +28,9 @@ from wattkeeper.cluster.interface import Cluster
 from wattkeeper.cluster.leadership import Leadership
 
 LOG = logging.getLogger(__name__)
+
+_AT_ONCE: Final = 50
+"""Objects between two moments in which webhooks are answered: a few milliseconds if all of them alert."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,8 +127,7 @@ class AlertKeeper:
         self._book, self._term = book, term
         now = self._clock.now()
         if self._cluster.view.synced():
-            rules = RuleOptions(hold_seconds=self._options.hold_seconds)
-            book.update(find_facts(self._cluster.view, now, rules), now)
+            book.update(await self._facts(now), now)
         sinks = self._file.sinks
         book.address(sinks.recipients)
         for name in book.forget({*sinks.names, EVENTS}, now):
@@ -134,6 +138,15 @@ class AlertKeeper:
         await self._keep(book)
         self._delivery.pump(book)
         await self._announce_unknown(sinks)
+
+    async def _facts(self, now: float) -> list[Fact]:
+        rules = RuleOptions(hold_seconds=self._options.hold_seconds)
+        found: list[Fact] = []
+        for number, some in enumerate(find_facts(self._cluster.view, now, rules)):
+            found += some
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return found
 
     def _leads(self) -> bool:
         return self._leadership.holds(self._clock.now())

@@ -20,6 +20,7 @@ from wattkeeper.cluster.interface import View
 from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet
 
 PASSIVE: Final = ("Off", "Initial")
+_ALERTING: Final = ("AboveAdvice", "RolloutBlocked", "CapUnachievable", "PodsSlipped")
 SILENT_SECONDS: Final = 180.0
 """The leader evaluates budgets every few seconds; three minutes are longer than any change of leaders takes."""
 
@@ -35,8 +36,8 @@ class RuleOptions:
     hold_seconds: float = 60.0
 
 
-def find_facts(view: View, now: float, options: RuleOptions) -> Iterator[Fact]:
-    """Yields what is wrong, each thing once.
+def find_facts(view: View, now: float, options: RuleOptions) -> Iterator[tuple[Fact, ...]]:
+    """Yields what is wrong with one object after the other, each thing once: callers may pause between them.
 
     Args:
         view: the caches, complete.
@@ -44,12 +45,17 @@ def find_facts(view: View, now: float, options: RuleOptions) -> Iterator[Fact]:
         options: how patient to be.
     """
     budgets = sorted(view.all(PowerBudget).values(), key=lambda one: one.metadata.name)
-    yield from _nobody_decides(budgets, now)
+    yield tuple(_nobody_decides(budgets, now))
     for budget in budgets:
-        yield from _of_budget(budget, now, options)
+        yield tuple(_of_budget(budget, now, options))
     recommendations = view.all(PowerRecommendation).values()
     for one in sorted(recommendations, key=lambda one: (one.metadata.namespace, one.metadata.name)):
-        yield from _OfService(view, one, now, options).facts()
+        yield tuple(_OfService(view, one, now, options).facts()) if _worth_a_look(one) else ()
+
+
+def _worth_a_look(one: PowerRecommendation) -> bool:
+    status = one.status
+    return bool(status.waiting_pods) or any(_true(status.conditions, type_) for type_ in _ALERTING)
 
 
 def _nobody_decides(budgets: list[PowerBudget], now: float) -> Iterator[Fact]:

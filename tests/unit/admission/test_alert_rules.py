@@ -19,7 +19,7 @@ LABELS = st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=6)
 
 
 def found(*objects: Any, now: float = NOW, hold: float = 60.0) -> list[Fact]:
-    return list(find_facts(cluster(*objects), now, RuleOptions(hold_seconds=hold)))
+    return [fact for some in find_facts(cluster(*objects), now, RuleOptions(hold_seconds=hold)) for fact in some]
 
 
 def names(*objects: Any, now: float = NOW) -> list[str]:
