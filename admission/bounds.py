@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from admission.amounts import amount, quantity, ratio, text, whole
-from admission.estimate import Estimate
+from admission.estimate import Estimate, Range
 from admission.sums import Move
 from admission.view import Surroundings
 from wattkeeper.api.power_capping_policy import ContainerRequests, ControlledResource, ResourceBound
@@ -68,12 +68,27 @@ def aim(
     most = min(_ceilings(resource, move, rule.max_allowed, ranges))
     if least.value > most.value:
         return f"{least.why} wants {text(resource, least.value)}, {most.why} allows {text(resource, most.value)}"
+    if target < move.old and not _above(resource, move.old, usage):
+        if least.value <= move.old <= most.value:
+            return "usage may reach it yet"
+        target = move.old
     wanted = -(-max(target, least.value) // move.step) * move.step
     if wanted > most.value:
         move.aim, move.why = max(most.value // move.step * move.step, least.value), most.why
     else:
         move.aim, move.why = wanted, least.why if least.value > target else ""
     return ""
+
+
+def _above(resource: ControlledResource, request: int, usage: Range) -> bool:
+    """Says whether a request is higher than usage can turn out to be.
+
+    Only such a request is lowered. What was seen so far may be a quiet hour, or a model half loaded; the upper bound
+    comes down to the target as confidence grows. By the same bound the Vertical Pod Autoscaler decides whether a
+    running pod asks for too much (kubernetes/autoscaler, vertical-pod-autoscaler/pkg/updater/priority).
+    """
+    highest = whole(resource, usage.upper)
+    return highest is not None and request > highest
 
 
 def scales_on(autoscaler: HorizontalPodAutoscaler, resource: ControlledResource, container: str) -> bool:

@@ -262,7 +262,7 @@ async def successors(bench: Bench, name: str, replicas: int) -> tuple[float, flo
     return found
 
 
-async def guessed(loop: Loop, admission: AdmissionPlugin) -> None:
+async def guessed(loop: Loop, admission: AdmissionPlugin, *, cpu: str = "250m") -> None:
     """Deploys a service whose requests are nowhere near what it uses, under a policy that sets requests alone."""
     bench = loop.bench
     await loop.nodes(1)
@@ -270,7 +270,7 @@ async def guessed(loop: Loop, admission: AdmissionPlugin) -> None:
     await loop.policy("chat", mode="Initial")
     made = bench.deployment("chat", replicas=3, labels=CAPPED, annotations={CPU_USAGE: "2", MEMORY_USAGE: "5Gi"})
     (server,) = made["spec"]["template"]["spec"]["containers"]
-    server["resources"]["requests"] = {"cpu": "8", "memory": "1Gi"}
+    server["resources"]["requests"] = {"cpu": cpu, "memory": "1Gi"}
     await bench.deploy(made)
 
 
@@ -295,12 +295,23 @@ async def test_requests_converge_on_what_a_replayed_workload_uses(
     for _ in range(3):
         await replay(bench, admission, metrics, "chat", rounds)
         cores, memory, why = await successors(bench, "chat", 3)
-        assert "cpu 8 -> " in why
+        assert "cpu 250m -> " in why
         sizes.append((cores, memory))
     for cores, memory in sizes:
         assert 2.1 * MARGIN <= cores <= 2.2 * MARGIN * BUCKET
         assert 5.5 * GIB * MARGIN <= memory <= 6.0 * GIB * MARGIN * BUCKET
     assert sizes[2] == pytest.approx(sizes[1], rel=0.1)
+
+
+async def test_what_may_yet_be_needed_is_not_taken_away_after_some_seconds(
+    loop: Loop, admission: AdmissionPlugin, metrics: Metrics
+) -> None:
+    await guessed(loop, admission, cpu="8")
+    await replay(loop.bench, admission, metrics, "chat", Random(1))
+    cores, memory, why = await successors(loop.bench, "chat", 3)
+    assert cores == 8.0
+    assert memory >= 5.5 * GIB * MARGIN
+    assert "cpu left alone (usage may reach it yet)" in why
 
 
 async def test_a_restart_forgets_no_usage(loop: Loop, admission: AdmissionPlugin, metrics: Metrics) -> None:

@@ -49,9 +49,11 @@ class KnownUsage:
         return self._by_container.get(container) if service.namespace == NAMESPACE else None
 
 
-def usage(*, cores: float = 2.0, memory: float = 8.0 * GIB, loading: float = 0.0) -> Estimate:
+def usage(*, cores: float = 2.0, memory: float = 8.0 * GIB, loading: float = 0.0, doubt: float = 0.5) -> Estimate:
+    """Returns what is known of a container: targets, and by which share of them usage may yet be higher."""
+
     def around(target: float) -> Range:
-        return Range(target=target, lower=target * 0.8, upper=target * 1.5)
+        return Range(target=target, lower=target * 0.8, upper=target * (1.0 + doubt))
 
     return Estimate(cpu=around(cores), memory=around(memory), load_peak_bytes=loading, confidence_days=8.0)
 

@@ -107,8 +107,32 @@ def test_values_are_rounded_up_to_a_millicore_and_a_mebibyte() -> None:
 
 @pytest.mark.parametrize(("cores", "kept"), [(3.6, True), (3.59, False), (4.4, True), (4.41, False)])
 def test_only_what_differs_by_more_than_a_tenth_is_changed(cores: float, kept: bool) -> None:
-    found = resources(pod(container(requests=asks())), {"main": usage(cores=cores)})
+    found = resources(pod(container(requests=asks())), {"main": usage(cores=cores, doubt=0.0)})
     assert (found["requests"]["cpu"] == "4") is kept
+
+
+@pytest.mark.parametrize(
+    ("doubt", "cpu", "memory"), [(1.0, "4", "16Gi"), (0.99, "2", "8Gi"), (float("inf"), "4", "16Gi")]
+)
+def test_a_request_is_lowered_only_where_usage_cannot_come_to_it(doubt: float, cpu: str, memory: str) -> None:
+    found = resources(pod(container(requests=asks())), {"main": usage(doubt=doubt)})
+    assert found["requests"] == {"cpu": cpu, "memory": memory}
+
+
+def test_a_request_that_usage_may_yet_reach_says_so() -> None:
+    found = plan(pod(container(requests=asks())), {"main": usage(doubt=10.0)})
+    assert found.notes == ("main: cpu left alone (usage may reach it yet), memory left alone (usage may reach it yet)",)
+
+
+def test_a_request_is_raised_on_the_first_evidence() -> None:
+    found = resources(pod(container(requests=asks())), {"main": usage(cores=6.0, doubt=float("inf"))})
+    assert found["requests"]["cpu"] == "6"
+
+
+def test_a_request_that_usage_may_yet_reach_is_lowered_no_further_than_a_bound_wants() -> None:
+    rules = Requests(containers=(ContainerRequests(name="main", max_allowed=ResourceBound(cpu="3")),))
+    found = plan(pod(container(requests=asks())), {"main": usage(doubt=10.0)}, rules=rules)
+    assert "cpu 4 -> 3 (maxAllowed)" in found.notes[0]
 
 
 def test_memory_is_never_set_below_what_loading_takes() -> None:
