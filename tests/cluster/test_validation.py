@@ -12,6 +12,8 @@ from tests.cluster.controlplane.api import Object
 from tests.cluster.controlplane.bench import Bench
 from tests.cluster.controlplane.kubectl import Said, kubectl
 from tests.cluster.controlplane.waiting import wait_for
+from tests.cluster.controlplane.workloads import inference_service
+from wattkeeper.api.marks import WATTS_ANNOTATION
 from wattkeeper.api.meta import API_VERSION
 
 TYPO = {"wattkeeper.dev/wats-per-replica": "700"}
@@ -112,6 +114,18 @@ async def test_a_misspelt_annotation_of_a_workload_gets_the_right_one_where_its_
     await admission.opt_in(bench.api, bench.namespace)
     said = await hand.told(
         deployment, "wattkeeper.dev/wats-per-replica: unknown annotation", "watts-per-replica if you"
+    )
+    assert said.status == 0
+
+
+@pytest.mark.usefixtures("kserve")
+async def test_a_bad_value_on_an_inference_service_is_a_warning_where_kserve_runs(
+    bench: Bench, hand: Hand, admission: AdmissionPlugin
+) -> None:
+    await admission.opt_in(bench.api, bench.namespace)
+    marked = inference_service(bench.namespace, "llm", annotations={WATTS_ANNOTATION: "3kW"})
+    said = await hand.told(
+        marked, f"Warning: metadata.annotations: {WATTS_ANNOTATION}: write watts as a positive number"
     )
     assert said.status == 0
 
