@@ -20,7 +20,7 @@ from wattkeeper.simulation.story import plan_story
 from wattkeeper.simulation.world import World
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "images" / "demo.svg"
-MOMENT_HOUR = 12.5
+MOMENT_HOUR = 14.6
 COLUMNS, LINES = 112, 30
 # Rich's own frame, without the web font that it would load from elsewhere.
 FRAME = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">

@@ -74,9 +74,10 @@ class _Console(Console):
 def demo(seed: int, traces: tuple[Path, ...], plain: bool, speed: float | None, hours: float, output: str) -> None:
     """Shows a working day under power budgets, on a simulated cluster.
 
-    The recommender, its gRPC server and KEDA's calls are the real ones; the cluster, its watts and its requests are
-    simulated. Three services of different priority share two racks of H100 servers. At noon the budget of one rack is
-    cut, in the afternoon Kepler is lost on the other. The same day then runs without Wattkeeper, and a table compares.
+    The recommender, its gRPC server, KEDA's calls, the power gate, the webhook for new pods and alerts are the real
+    ones; the cluster, its watts and its requests are simulated. Three services of different priority share two racks
+    of H100 servers. At noon the budget of one rack is cut, in the afternoon Kepler is lost on the other, and an alert
+    says so. The same day then runs without Wattkeeper, and a table compares.
 
     \b
     Examples:

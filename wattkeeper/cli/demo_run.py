@@ -13,6 +13,7 @@ from scaler.metrics import ScalerMetrics
 from scaler.server import ScalerServer, ServerOptions
 from scaler.service import RecommenderService, ServiceOptions
 from wattkeeper.algorithms.priority_fair_share import PriorityFairShare
+from wattkeeper.cli.demo_admission import DemoAdmission
 from wattkeeper.power.readers.scrape_reader import ScrapeReader
 from wattkeeper.power.readers.settings import ReaderSettings
 from wattkeeper.power.readers.targets import Target
@@ -27,6 +28,7 @@ from wattkeeper.simulation.world import World
 TICK_SECONDS = 5.0
 # On the twin's clock a tick takes no time, in real time it may: nothing is lost by waiting on a slow machine.
 _DEADLINE_SECONDS = 60.0
+_NAMESPACE, _HOLDER = "wattkeeper-system", "demo-0"
 _SERVICE_RANK = 10
 _WATCHER_RANK = 90
 _STALE_TICKS = 3
@@ -45,7 +47,7 @@ class Outcome:
 
 
 async def run_guarded(story: Story, watcher: Watcher) -> Score:
-    """Runs the day with Wattkeeper: its service and its gRPC server as they run in a cluster."""
+    """Runs the day with Wattkeeper: its services and its gRPC server as they run in a cluster."""
     world = World(story)
     clock, cluster = world.clock, world.cluster
     metrics = ScalerMetrics(CollectorRegistry())
@@ -67,18 +69,23 @@ async def run_guarded(story: Story, watcher: Watcher) -> Score:
             new_decider=lambda: Recommender(RecommenderSettings(), PriorityFairShare()),
             clock=clock,
             metrics=metrics,
-            options=ServiceOptions(namespace="wattkeeper-system", holder="demo-0", tick_seconds=TICK_SECONDS),
+            options=ServiceOptions(namespace=_NAMESPACE, holder=_HOLDER, tick_seconds=TICK_SECONDS),
         )
+        admission = DemoAdmission(world, namespace=_NAMESPACE, holder=_HOLDER)
         world.begin(ExternalScalerSource(), f"127.0.0.1:{server.port}")
-        serving = clock.start(service.run(), name="recommender", rank=_SERVICE_RANK)
+        serving = [
+            clock.start(service.run(), name="recommender", rank=_SERVICE_RANK),
+            *admission.start(),
+        ]
         scores: list[Score] = []
         watching = clock.start(_watch(world, watcher, scores), name="watcher", rank=_WATCHER_RANK)
     try:
         await watching
     finally:
         await world.end()
-        serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
+        for one in serving:
+            one.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
         await server.drain()
         await reader.close()
         await world.exporters.stop()
@@ -103,6 +110,7 @@ async def run_unguarded(story: Story, watcher: Watcher) -> Score:
 
 async def _watch(world: World, watcher: Watcher, scores: list[Score]) -> None:
     while world.seconds() < world.story.seconds:
+        world.check()
         await watcher(world)
         await world.clock.sleep(TICK_SECONDS)
     # Here, where time stands still: later seconds would count on a fast machine, and not on a slow one.

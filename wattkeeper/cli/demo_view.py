@@ -1,4 +1,4 @@
-"""What the demo shows while a day runs: a clock, budgets as bars, services, reasons, and a log."""
+"""What the demo shows while a day runs: a clock, alerts, budgets as bars, services, new pods, reasons, and a log."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from rich.text import Text
 
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_recommendation import PowerRecommendation
+from wattkeeper.cli.demo_pods import PodNews, pod_rows, pods_table
+from wattkeeper.cluster.interface import EventRecord
 from wattkeeper.cluster.objects import Deployment
 from wattkeeper.simulation.story import LIMIT_WATTS, NAMESPACE, SERVICES, Happening
 from wattkeeper.simulation.world import World
 
 _MOST_LINES = 200
 _NARROW_COLUMNS = 100
+_MOST_PODS = 5
 # Measured, reserved beyond that, free, and the limit.
 _BAR = ("█", "▒", "─", "┃")
 _ASCII_BAR = ("#", "=", "-", "|")
@@ -79,6 +82,9 @@ class DayLog:
         self.lines: deque[tuple[str, str, str]] = deque(maxlen=_MOST_LINES)
         self._grants: dict[str, tuple[int, str]] = {}
         self._events: dict[tuple[str, str], int] = {}
+        self._pods = PodNews()
+        # What active alerts say, by fingerprint, the oldest first.
+        self.alerts: dict[str, str] = {}
 
     def tell(self, world: World, happening: Happening) -> None:
         """Takes in what the story does."""
@@ -93,9 +99,14 @@ class DayLog:
             if old is None or old == self._grants[service.name] or old[0] < 0:
                 continue
             self._say_grant(world, service, old)
+        for text in self._pods.look(world):
+            self._add(world, "blue", text)
         for seen in world.cluster.events:
             key = (seen.record.regarding.metadata.uid, seen.record.dedupe_key)
-            if key not in self._events and not isinstance(seen.record.regarding, PowerRecommendation):
+            if seen.record.action == "Alert":
+                if seen.count > self._events.get(key, 0):
+                    self._say_alert(world, seen.record)
+            elif key not in self._events and not isinstance(seen.record.regarding, PowerRecommendation):
                 style = "red" if seen.record.type == "Warning" else "green"
                 self._add(world, style, f"{seen.record.regarding.metadata.name}: {seen.record.note}")
             self._events[key] = seen.count
@@ -109,6 +120,16 @@ class DayLog:
         elif service.reason != old[1]:
             text = f"{service.name}: {reason}, {service.granted} of {service.demand} replicas"
             self._add(world, style, text)
+
+    def _say_alert(self, world: World, record: EventRecord) -> None:
+        """Takes in an Event about an alert: the admission plugin writes one at its beginning, and one at its end."""
+        _, fingerprint, state = record.dedupe_key.split("/")
+        if state == "firing":
+            self.alerts[fingerprint] = record.note
+            self._add(world, "bold red", f"alert: {record.note}")
+        else:
+            self.alerts.pop(fingerprint, None)
+            self._add(world, "bold green", f"alert over: {record.note.removeprefix('Over: ')}")
 
     def _add(self, world: World, style: str, text: str) -> None:
         self.lines.append((clock_text(world.story.hour_at(world.seconds())), style, text))
@@ -155,13 +176,31 @@ def screen(world: World, log: DayLog, *, width: int, height: int, ascii_only: bo
     story = world.story
     hour = story.hour_at(world.seconds())
     title = Text.assemble(
-        ("Wattkeeper", "bold"), "  ", (clock_text(hour), "bold reverse"), f"  traffic x{story.time_scale:g}"
+        ("Wattkeeper", "bold"),
+        "  ",
+        (clock_text(hour), "bold reverse"),
+        f"  traffic x{story.time_scale:g}  ",
+        _alerts(log),
     )
+    title.truncate(width - 4, overflow="ellipsis")
     budgets, services = _budgets(world, width, ascii_only=ascii_only), _services(world, width)
     parts: list[RenderableType] = [title, Rule(style="dim"), budgets, Rule(style="dim"), services, Rule(style="dim")]
-    used = 4 + 2 + len(world.ledger.budgets) + 1 + len(SERVICES) + 1
-    parts.append(_log(log, lines=max(height - used - 3, 1), width=width, ascii_only=ascii_only))
+    # The title, three rules, two headings; then the border, and the line below that keeps a terminal from scrolling.
+    left = height - (6 + len(world.ledger.budgets) + len(SERVICES)) - 3
+    pods = pod_rows(world, min(left // 3, _MOST_PODS))
+    if pods:
+        parts += [pods_table(pods, wide=width >= _NARROW_COLUMNS), Rule(style="dim")]
+        left -= len(pods) + 2
+    parts.append(_log(log, lines=max(left, 1), width=width, ascii_only=ascii_only))
     return Panel(Group(*parts), border_style="blue", height=height - 1)
+
+
+def _alerts(log: DayLog) -> Text:
+    if not log.alerts:
+        return Text("no alerts", style="dim")
+    count, first = len(log.alerts), next(iter(log.alerts.values()))
+    said = first.partition(". ")[0]
+    return Text.assemble((f" {count} alert{'s' if count > 1 else ''} ", "bold white on red"), (f" {said}", "red"))
 
 
 def _budgets(world: World, width: int, *, ascii_only: bool) -> Table:

@@ -7,7 +7,7 @@ budget, set replicas) has verbs of its own below.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -78,6 +78,8 @@ class TwinCluster:
         self._state: dict[tuple[str, str], bytes] = {}
         self._torn: set[tuple[str, str]] = set()
         self._usage: dict[PodKey, PodUsage] | None = None
+        self._read_usage: Callable[[], tuple[PodUsage, ...]] | None = None
+        self._admit: Callable[[Pod], Pod] | None = None
 
     @property
     def view(self) -> View:
@@ -180,6 +182,8 @@ class TwinCluster:
 
     async def read_usage(self) -> tuple[PodUsage, ...]:
         """Reads what every pod uses right now."""
+        if self._read_usage is not None:
+            return self._read_usage()
         if self._usage is None:
             raise MetricsMissingError("Nothing serves metrics.k8s.io in this cluster: say what pods use first.")
         return tuple(self._usage.values())
@@ -195,10 +199,13 @@ class TwinCluster:
                 return
         self._events.append(SeenEvent(record=event, first_seen=now, last_seen=now))
 
-    async def hold_lease(self, *, namespace: str, name: str, holder: str, duration_seconds: int, now: float) -> bool:
+    async def hold_lease(
+        self, *, namespace: str, name: str, holder: str, duration_seconds: int, now: float, by_force: bool = False
+    ) -> bool:
         """Takes or renews a Lease."""
         lease = self._leases.get((namespace, name))
-        if lease and lease.holder not in ("", holder) and now - lease.renewed < lease.duration_seconds:
+        taken = lease is not None and lease.holder not in ("", holder)
+        if lease and taken and not by_force and now - lease.renewed < lease.duration_seconds:
             return False
         self._leases[namespace, name] = _Lease(holder=holder, duration_seconds=duration_seconds, renewed=now)
         return True
@@ -244,12 +251,23 @@ class TwinCluster:
         """Says what pods use, as metrics-server does; it is there from the first call."""
         self._usage = (self._usage or {}) | {one.key: one for one in usage}
 
+    def measure_usage(self, read: Callable[[], tuple[PodUsage, ...]]) -> None:
+        """Has what pods use read when somebody asks, instead of what `use` said."""
+        self._read_usage = read
+
+    def admit_pods(self, admit: Callable[[Pod], Pod]) -> None:
+        """Sends every pod that is created from now on through a webhook, which returns it as it is to be stored."""
+        self._admit = admit
+
     def create(self, new: T) -> T:
         """Creates an object of any kind, as a user or a controller would, and returns it as stored.
 
         Raises:
             ImpossibleFixtureError: no real cluster could hold it beside what there is.
+            UnusablePatchError: a webhook's patch does not fit it.
         """
+        if isinstance(new, Pod) and self._admit is not None:
+            new = self._admit(new)
         check_possible(new, self.objects)
         return self.objects.add(new, self._clock.now())
 

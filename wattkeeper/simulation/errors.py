@@ -2,7 +2,8 @@
 
 SimulationError
 ├── ImpossibleFixtureError   a scenario that no real cluster could be in
-└── TraceError               a trace file that cannot be read
+├── TraceError               a trace file that cannot be read
+└── UnusablePatchError       a webhook answered with a patch that does not fit its object
 """
 
 from __future__ import annotations
@@ -18,3 +19,7 @@ class ImpossibleFixtureError(SimulationError):
 
 class TraceError(SimulationError):
     """A trace cannot be read; the message names file, line and field."""
+
+
+class UnusablePatchError(SimulationError):
+    """A webhook's patch cannot be applied; the message names operation and path."""

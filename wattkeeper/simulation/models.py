@@ -29,6 +29,7 @@ class ModelProfile:
 
     Attributes:
         gpus: tensor parallelism.
+        parameters: weights, a count.
         peak_tokens_per_second, half_batch: of the throughput curve.
         fixed_watts, span_watts, knee_batch: of the curve of all its GPUs' watts.
         max_batch: requests that a replica serves at once; more wait.
@@ -37,6 +38,7 @@ class ModelProfile:
 
     name: str
     gpus: int
+    parameters: float
     peak_tokens_per_second: float
     half_batch: float
     fixed_watts: float
@@ -53,6 +55,7 @@ class ModelProfile:
 LLAMA_70B: Final = ModelProfile(
     name="Llama-3.1-70B-Instruct",
     gpus=4,
+    parameters=70.6e9,
     peak_tokens_per_second=7295.0,
     half_batch=120.0,
     fixed_watts=1734.0,
@@ -64,6 +67,7 @@ LLAMA_70B: Final = ModelProfile(
 QWEN_32B: Final = ModelProfile(
     name="Qwen3-32B",
     gpus=2,
+    parameters=32.8e9,
     peak_tokens_per_second=7050.0,
     half_batch=102.0,
     fixed_watts=819.0,
@@ -75,6 +79,7 @@ QWEN_32B: Final = ModelProfile(
 LLAMA_8B: Final = ModelProfile(
     name="Llama-3.1-8B-Instruct",
     gpus=1,
+    parameters=8.03e9,
     peak_tokens_per_second=11595.0,
     half_batch=79.0,
     fixed_watts=432.0,

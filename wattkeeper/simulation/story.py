@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from wattkeeper.api.admission import ADMISSION_ENABLED, ADMISSION_LABEL, CAPPED_LABEL
 from wattkeeper.api.meta import LabelSelector, ObjectMeta
 from wattkeeper.api.power_budget import PowerBudget, PowerBudgetSpec
 from wattkeeper.api.power_capping_policy import Demand, PowerCappingPolicy, PowerCappingPolicySpec
@@ -17,6 +18,7 @@ from wattkeeper.cluster.objects import (
     Container,
     Deployment,
     DeploymentSpec,
+    Namespace,
     Node,
     NodeStatus,
     PodSpec,
@@ -226,8 +228,10 @@ def twin_services(story: Story) -> tuple[TwinService, ...]:
 
 
 def cluster_objects() -> list[Watched]:
-    """Returns nodes, budgets, policies and Deployments, in the order in which they can be created."""
-    objects: list[Watched] = []
+    """Returns nodes, budgets, a namespace, policies and Deployments, in the order in which they can be created."""
+    objects: list[Watched] = [
+        Namespace(metadata=ObjectMeta(name=NAMESPACE, labels={ADMISSION_LABEL: ADMISSION_ENABLED}))
+    ]
     for rack in RACKS:
         objects.extend(_node(rack, number) for number in range(1, NODES_PER_RACK + 1))
         objects.append(
@@ -321,7 +325,7 @@ def _deployment(service: StoryService) -> Deployment:
             replicas=service.first_replicas,
             selector=LabelSelector(match_labels=labels),
             template=PodTemplate(
-                metadata=ObjectMeta(labels=labels),
+                metadata=ObjectMeta(labels={**labels, CAPPED_LABEL: "true"}),
                 spec=PodSpec(
                     node_selector={"rack": service.rack} if service.rack else {},
                     containers=(Container(name="server", resources=Resources(requests=requests, limits=requests)),),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from wattkeeper.api.readings import ServiceKey
@@ -93,6 +94,8 @@ class Twin:
 
     def start(self) -> asyncio.Task[None]:
         """Starts the seconds; everything that is deployed already serves."""
+        self._controller.reconcile(self.clock.now())
+        self._let_out()
         self.settle()
         self.kubelet.finish_loading(self.clock.now())
         return self.clock.start(self._run(), name="twin", rank=TWIN_RANK)
@@ -119,6 +122,13 @@ class Twin:
             self.kubelet.exit(uid)
         for watcher in self._watchers:
             watcher(now)
+
+    def _let_out(self) -> None:
+        """Takes all gates off: what serves already was let out before anybody looked."""
+        for pod in list(self.cluster.objects.all(Pod).values()):
+            if pod.spec.scheduling_gates:
+                spec = msgspec.structs.replace(pod.spec, scheduling_gates=())
+                self.cluster.replace(msgspec.structs.replace(pod, spec=spec))
 
     def requests(self, service: int) -> float:
         """Returns requests of a service that run or wait, wherever they are."""

@@ -66,6 +66,12 @@ class World:
         self.autoscaler.start()
         self._tasks.append(self.clock.start(self._happen(), name="story", rank=HAPPENING_RANK))
 
+    def check(self) -> None:
+        """Raises what has ended a part of the world, which would else stand still without a word."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
+
     async def end(self) -> None:
         """Stops everything that begin has started."""
         for task in self._tasks:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -13,16 +15,31 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from wattkeeper.api.admission import POWER_GATE, PREDICTED_WATTS_ANNOTATION
+from wattkeeper.api.meta import ObjectMeta, ScaleTargetRef
+from wattkeeper.api.power_budget import PowerBudget
+from wattkeeper.api.power_recommendation import (
+    PowerRecommendation,
+    PowerRecommendationSpec,
+    PowerRecommendationStatus,
+    WaitingPod,
+)
 from wattkeeper.cli import demo_view
 from wattkeeper.cli.demo import demo
-from wattkeeper.cli.demo_run import Outcome, run_guarded, run_unguarded
+from wattkeeper.cli.demo_pods import PodRow, pod_rows, pods_table
+from wattkeeper.cli.demo_run import Outcome, Watcher, run_guarded, run_unguarded
 from wattkeeper.cli.demo_table import outcome_json, outcome_table
 from wattkeeper.cli.demo_view import DayLog, ServiceRow, screen
+from wattkeeper.cluster.interface import EventRecord
+from wattkeeper.cluster.objects import Container, Pod, PodSpec, Resources, SchedulingGate
+from wattkeeper.simulation.errors import UnusablePatchError
 from wattkeeper.simulation.ledger import Score
-from wattkeeper.simulation.story import Happening, plan_story
+from wattkeeper.simulation.models import LLAMA_70B
+from wattkeeper.simulation.story import NAMESPACE, Happening, plan_story
 from wattkeeper.simulation.world import World
 
 SECONDS = 900
+SIZES = ((80, 24), (120, 40), (60, 15))
 
 
 async def _ignore(world: World) -> None:
@@ -41,11 +58,54 @@ async def _guarded(seed: int, *, slow: bool = False) -> Score:
     return await run_guarded(plan_story(seconds=SECONDS, seed=seed), _slowly if slow else _ignore)
 
 
+def _drawn(world: World, log: DayLog, width: int, height: int) -> str:
+    console = Console(width=width, height=height, force_terminal=False)
+    with console.capture() as capture:
+        console.print(screen(world, log, width=width, height=height))
+    return capture.get()
+
+
+@dataclass
+class Day:
+    """One day as it was shown.
+
+    Attributes:
+        lines: what was said.
+        pods: every pod that was made during the day and seen out of the gate, as it was seen first.
+        alerts: the numbers of alerts that were active, as they came.
+        screens: by size, columns and lines: the live view, three times.
+    """
+
+    lines: list[str] = field(default_factory=list[str])
+    pods: dict[str, PodRow] = field(default_factory=dict[str, PodRow])
+    alerts: list[int] = field(default_factory=list[int])
+    screens: dict[tuple[int, int], list[str]] = field(default_factory=lambda: {size: [] for size in SIZES})
+
+    def watch(self, log: DayLog) -> Watcher:
+        async def look(world: World) -> None:
+            self.lines += [text for _, _, text in log.look(world)]
+            for row in pod_rows(world, 100):
+                if not row.gated:
+                    self.pods.setdefault(row.name, row)
+            if not self.alerts or self.alerts[-1] != len(log.alerts):
+                self.alerts.append(len(log.alerts))
+            if world.seconds() % (SECONDS // 3) == 0:
+                for (width, height), shown in self.screens.items():
+                    shown.append(_drawn(world, log, width, height))
+
+        return look
+
+
 @pytest.fixture(scope="module")
-def outcome() -> Outcome:
+def day() -> Day:
+    return Day()
+
+
+@pytest.fixture(scope="module")
+def outcome(day: Day) -> Outcome:
     story = plan_story(seconds=SECONDS, seed=1)
-    guarded, unguarded = asyncio.run(run_guarded(story, _ignore)), asyncio.run(run_unguarded(story, _ignore))
-    return Outcome(story=story, guarded=guarded, unguarded=unguarded)
+    guarded = asyncio.run(run_guarded(story, day.watch(DayLog())))
+    return Outcome(story=story, guarded=guarded, unguarded=asyncio.run(run_unguarded(story, _ignore)))
 
 
 async def test_the_same_seed_gives_the_same_score_on_a_slower_machine() -> None:
@@ -73,6 +133,48 @@ def test_the_most_important_service_is_served_first(outcome: Outcome) -> None:
     assert chat.good_tokens / chat.offered_tokens > summaries.good_tokens / summaries.offered_tokens
 
 
+@pytest.mark.usefixtures("outcome")
+def test_every_pod_of_the_day_has_its_watts_and_requests_from_what_was_used(day: Day) -> None:
+    assert {row.service for row in day.pods.values()} == {"chat", "code", "summaries"}
+    assert all(row.watts > 0 for row in day.pods.values())
+    learned = [row for row in day.pods.values() if row.memory_bytes]
+    assert all(row.cores < row.template_cores for row in learned)
+    assert len(learned) > len(day.pods) / 2
+
+
+@pytest.mark.usefixtures("outcome")
+def test_memory_covers_what_loading_took(day: Day) -> None:
+    last = {row.service: row for row in day.pods.values()}
+    assert last["chat"].memory_bytes > 2 * LLAMA_70B.parameters
+
+
+@pytest.mark.usefixtures("outcome")
+def test_the_day_tells_what_new_pods_get(day: Day) -> None:
+    said = [line for line in day.lines if "a new pod" in line]
+    form = r"\w+: a new pod, [\d,]+ W granted, requests cpu \d+ -> [\d.]+, memory \d+ GiB"
+    assert all(re.fullmatch(form, line) for line in said)
+    assert len(said) < len(day.pods)
+
+
+@pytest.mark.usefixtures("outcome")
+def test_an_alert_appears_and_is_over(day: Day) -> None:
+    said = [line for line in day.lines if line.startswith("alert")]
+    assert [line.partition(":")[0] for line in said] == ["alert", "alert over"]
+    assert all("Power readings of PowerBudget rack-b" in line for line in said)
+    assert day.alerts == [0, 1, 0]
+
+
+async def test_a_part_of_the_world_that_breaks_ends_the_day_with_its_error() -> None:
+    def broken(pod: Pod) -> Pod:
+        raise UnusablePatchError(pod.metadata.name)
+
+    async def breaks(world: World) -> None:
+        world.cluster.admit_pods(broken)
+
+    with pytest.raises(UnusablePatchError):
+        await run_unguarded(plan_story(seconds=SECONDS, seed=1), breaks)
+
+
 def test_the_table_fits_a_terminal_of_eighty_columns(outcome: Outcome) -> None:
     console = Console(width=80, record=True, force_terminal=False)
     with console.capture() as capture:
@@ -95,27 +197,21 @@ def test_json_has_the_same_figures_in_base_units(outcome: Outcome) -> None:
     assert found["without"]["services"]["chat"]["offered_tokens"] > 0
 
 
-@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (60, 15)])
-async def test_the_live_view_fits_its_terminal(width: int, height: int) -> None:
-    shown: list[str] = []
-    log = DayLog()
-    console = Console(width=width, height=height, force_terminal=False)
-
-    async def look(world: World) -> None:
-        log.look(world)
-        if world.seconds() % 300 == 0:
-            with console.capture() as capture:
-                console.print(screen(world, log, width=width, height=height))
-            shown.append(capture.get())
-
-    await run_unguarded(plan_story(seconds=SECONDS, seed=1), look)
-
-    assert shown
-    for text in shown:
+@pytest.mark.usefixtures("outcome")
+@pytest.mark.parametrize("size", SIZES)
+def test_the_live_view_fits_its_terminal(day: Day, size: tuple[int, int]) -> None:
+    width, height = size
+    for text in day.screens[size]:
         assert len(text.splitlines()) <= height
         assert max(map(len, text.splitlines())) <= width
-    assert "rack-a" in shown[0]
-    assert "summaries" in shown[0]
+    assert "rack-a" in day.screens[size][0]
+    assert "summaries" in day.screens[size][0]
+
+
+@pytest.mark.usefixtures("outcome")
+def test_a_view_that_is_high_enough_shows_new_pods(day: Day) -> None:
+    shown = {size: "granted, serves" in day.screens[size][-1] for size in SIZES}
+    assert shown == {(80, 24): True, (120, 40): True, (60, 15): False}
 
 
 def _granted(replicas: int) -> ServiceRow:
@@ -142,6 +238,80 @@ async def test_the_log_tells_rises_and_cuts_while_a_budget_binds(monkeypatch: py
         "summaries: 2 -> 6 replicas, budget binds, demand 16",
         "summaries: 6 -> 2 replicas, budget binds, demand 16",
     ]
+
+
+async def _alert(world: World, state: str, note: str) -> None:
+    budget = world.cluster.view.get(PowerBudget, "", "rack-a")
+    assert budget is not None
+    key = f"alert/0123/{state}"
+    record = EventRecord(regarding=budget, type="Warning", reason="X", action="Alert", note=note, dedupe_key=key)
+    await world.cluster.record(record)
+
+
+async def test_an_alert_that_comes_back_is_told_again() -> None:
+    world, log = World(plan_story(seconds=SECONDS, seed=1)), DayLog()
+    for _ in range(2):
+        await _alert(world, "firing", "It burns. Look.")
+        log.look(world)
+        await _alert(world, "resolved", "Over: It burns")
+        log.look(world)
+
+    assert [text for _, _, text in log.lines] == ["alert: It burns. Look.", "alert over: It burns"] * 2
+
+
+async def test_active_alerts_stand_at_the_top() -> None:
+    world, log = World(plan_story(seconds=SECONDS, seed=1)), DayLog()
+    shown: list[str] = []
+    for note in ("", "It burns. Look."):
+        if note:
+            await _alert(world, "firing", note)
+        log.look(world)
+        shown.append(_drawn(world, log, 80, 24).splitlines()[1])
+
+    assert "no alerts" in shown[0]
+    assert "1 alert  It burns " in shown[1]
+
+
+def _made(world: World, name: str, *, gated: bool) -> None:
+    """Makes a pod of chat, a minute into the day."""
+    pod = Pod(
+        metadata=ObjectMeta(
+            name=name,
+            namespace=NAMESPACE,
+            labels={"app": "chat"},
+            annotations={PREDICTED_WATTS_ANNOTATION: "2660"},
+            creation_timestamp="2026-03-02T07:01:00Z",
+        ),
+        spec=PodSpec(
+            scheduling_gates=(SchedulingGate(name=POWER_GATE),) if gated else (),
+            containers=(Container(name="server", resources=Resources(requests={"cpu": "9500m", "memory": "20Gi"})),),
+        ),
+    )
+    world.cluster.create(pod)
+
+
+async def test_a_pod_at_the_gate_comes_first_and_says_what_it_waits_for() -> None:
+    world = World(plan_story(seconds=SECONDS, seed=1))
+    _made(world, "chat-waits", gated=True)
+    _made(world, "chat-runs", gated=False)
+    target = ScaleTargetRef(kind="Deployment", name="chat")
+    waiting = WaitingPod(name="chat-waits", since="2026-03-02T07:01:00Z", budget="rack-a", missing_watts=610.0)
+    world.cluster.create(
+        PowerRecommendation(
+            metadata=ObjectMeta(name="deployment-chat", namespace=NAMESPACE),
+            spec=PowerRecommendationSpec(scale_target_ref=target),
+            status=PowerRecommendationStatus(mode="Scale", waiting_pods=(waiting,)),
+        )
+    )
+    rows = pod_rows(world, 5)
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(pods_table(rows, wide=True))
+
+    assert [row.name for row in rows] == ["chat-waits", "chat-runs"]
+    _, first, second = capture.get().splitlines()
+    assert " ".join(first.split()) == "chat-waits - 32 -> 9.5 20 GiB 2,660 at the gate: rack-a lacks 610 W"
+    assert second.rstrip().endswith("granted, waits for a node")
 
 
 @pytest.mark.parametrize(("ascii_only", "mark"), [(False, "…"), (True, "~")])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
+import msgspec
 import numpy as np
 import pytest
 
-from tests.unit.simulation.fixtures import deployment, node
-from wattkeeper.cluster.objects import Deployment
+from tests.unit.simulation.fixtures import deployment, node, pods
+from wattkeeper.api.admission import POWER_GATE
+from wattkeeper.cluster.objects import Deployment, Pod, SchedulingGate
 from wattkeeper.simulation.clock import SteppedClock
 from wattkeeper.simulation.cluster import TwinCluster
+from wattkeeper.simulation.controllers import is_ready
 from wattkeeper.simulation.errors import ImpossibleFixtureError
 from wattkeeper.simulation.exporters import Exporters
 from wattkeeper.simulation.kubelet import Stage
@@ -231,6 +235,24 @@ async def test_an_exporter_that_is_down_and_one_that_spikes(exporters: tuple[Twi
     exporters[1].faults.spikes.add("n1")
     after = value(await fetch(exporters[1], "kepler"), "kepler_node_cpu_active_joules_total")
     assert after > before + 1e6
+
+
+async def test_what_serves_when_the_twin_starts_waits_at_no_gate() -> None:
+    def gated(pod: Pod) -> Pod:
+        spec = msgspec.structs.replace(pod.spec, scheduling_gates=(SchedulingGate(name=POWER_GATE),))
+        return msgspec.structs.replace(pod, spec=spec)
+
+    twin = make_twin(steady(1, 1), replicas=2)
+    twin.cluster.admit_pods(gated)
+    with twin.clock.hold():
+        task = twin.start()
+        assert [is_ready(pod) for pod in pods(twin.cluster)] == [True, True]
+        twin.cluster.scale(namespace="llm", name="chat", replicas=3)
+        twin.settle()
+        assert [bool(pod.spec.node_name) for pod in pods(twin.cluster)] == [True, True, False]
+        await asyncio.sleep(0)  # A task that never began would leave its coroutine behind.
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def test_scaled_deployments_count_only_pods_that_stay() -> None:
