@@ -278,4 +278,4 @@ def _loss(step: Step, kept: Kept, wrong: tuple[str, ...], named: list[bytes] | N
     if step.kind == "renew" or kept.issuing is not None:
         return ""
     before = shown or any(read_certificates(one) for one in named or ())
-    return "the Secret holds no certificate authority any more" if before else ""
+    return "the Secret holds no certificate authority, but there was one" if before else ""

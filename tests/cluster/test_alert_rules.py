@@ -57,6 +57,18 @@ def test_the_rules_parse(promtool: Path) -> None:
         ({'wattkeeper_decision_age_seconds{pod="x"}': "0+60x9"}, "WattkeeperNobodyDecides", {}, 5),
         ({"wattkeeper_warm": "1x9"}, "WattkeeperScalerAbsent", {}, 6),
         (
+            {'wattkeeper_admission_certificate_failures_total{part="secret"}': "0+6x30"},
+            "WattkeeperCertificatesFail",
+            {"part": "secret"},
+            17,
+        ),
+        (
+            {'wattkeeper_admission_certificate_expiry_timestamp_seconds{certificate="serving",pod="x"}': "90000x90"},
+            "WattkeeperCertificateEnds",
+            {"certificate": "serving"},
+            61,
+        ),
+        (
             {'wattkeeper_alert_notifications_failed_total{sink="chat"}': "0+1x30"},
             "WattkeeperSinkFails",
             {"sink": "chat"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tarfile
 from pathlib import Path
@@ -120,14 +121,32 @@ def test_only_pods_that_say_so_in_namespaces_that_were_opted_in_come_before_the_
     ]
 
 
-def test_the_api_server_trusts_the_authority_that_the_chart_makes(plane: Plane) -> None:
-    items = rendered_chart(namespace="power")
-    secret = only(items, "Secret", "admission")["data"]
-    (bundle,) = {
-        hook["clientConfig"]["caBundle"]
-        for hook in only(items, "MutatingWebhookConfiguration", "admission")["webhooks"]
-    }
-    assert bundle == secret["ca.crt"]
+def test_by_default_the_plugin_keeps_its_own_certificates_in_what_the_chart_makes(plane: Plane) -> None:
+    items = rendered_chart(namespace="power", values={"admission": {"tls": {"caBundle": "of no use here"}}})
+    secret = only(items, "Secret", "admission")
+    assert "data" not in secret
+    environment = {one["name"]: one.get("value") for one in container(items, "admission")["env"]}
+    assert environment["WATTKEEPER_CERTIFICATE_SECRET"] == secret["metadata"]["name"]
+    assert json.loads(environment["WATTKEEPER_CERTIFICATE_NAMES"] or "")[0] == "wattkeeper-admission.power.svc"
+    for kind in ("Mutating", "Validating"):
+        configuration = only(items, f"{kind}WebhookConfiguration", "admission")
+        assert environment[f"WATTKEEPER_{kind.upper()}_CONFIGURATION"] == configuration["metadata"]["name"]
+        # An upgrade would else put its own in the place of what the plugin wrote.
+        assert all("caBundle" not in hook["clientConfig"] for hook in configuration["webhooks"])
+    assert "tls" not in [one["name"] for one in container(items, "admission")["volumeMounts"]]
+
+
+@pytest.mark.parametrize(
+    "tls", [{"existingSecret": "mine"}, {"certManager": {"enabled": True, "issuerRef": {"name": "x"}}}], ids=str
+)
+def test_where_others_make_certificates_the_plugin_may_write_none(plane: Plane, tls: dict[str, object]) -> None:
+    items = rendered_chart(values={"admission": {"tls": tls}})
+    rules = [*only(items, "ClusterRole", "admission")["rules"], *only(items, "Role", "admission")["rules"]]
+    granted = {resource for rule in rules for resource in rule["resources"]}
+    assert not granted & {"secrets", "mutatingwebhookconfigurations", "validatingwebhookconfigurations"}
+    environment = {one["name"] for one in container(items, "admission")["env"]}
+    assert "WATTKEEPER_TLS_CERTIFICATE" in environment
+    assert "WATTKEEPER_CERTIFICATE_SECRET" not in environment
 
 
 def test_cert_manager_certifies_the_webhooks_address_and_writes_its_bundle(plane: Plane) -> None:
@@ -286,7 +305,7 @@ async def test_an_upgrade_keeps_the_certificates(bench: Bench) -> None:
         secrets = await bench.api.list(
             "v1", "Secret", namespace=release, selector=f"app.kubernetes.io/instance={release}"
         )
-        return sorted(((one["metadata"]["name"], one["data"]) for one in secrets), key=str)
+        return sorted(((one["metadata"]["name"], one.get("data", {})) for one in secrets), key=str)
 
     helm("install", release, str(CHART), *place, kubeconfig=kubeconfig)
     try:
@@ -294,7 +313,7 @@ async def test_an_upgrade_keeps_the_certificates(bench: Bench) -> None:
         helm("upgrade", release, str(CHART), *place, "--set=replicas=3", kubeconfig=kubeconfig)
         assert await certificates() == installed
         assert [name for name, _ in installed] == [
-            f"{release}-wattkeeper-admission-tls",
+            f"{release}-wattkeeper-admission-certificates",
             f"{release}-wattkeeper-ca",
             f"{release}-wattkeeper-tls",
         ]

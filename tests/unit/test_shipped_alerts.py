@@ -11,6 +11,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from admission.alert_metrics import AlertMetrics
+from admission.certificate_metrics import CertificateMetrics
 from admission.metrics import AdmissionMetrics
 from scaler.metrics import ScalerMetrics
 from tests.unit.scaler.results import Row, decision
@@ -37,6 +38,7 @@ def metrics() -> dict[str, set[str]]:
     ScalerMetrics(scaler).plan.result = decision(Row())
     AlertMetrics(admission)
     AdmissionMetrics(admission)
+    CertificateMetrics(admission)
     known: dict[str, set[str]] = {}
     for registry in (scaler, admission):
         # Counters without a label value yet show no sample, so the collectors are asked for their labels.

@@ -22,7 +22,7 @@ app.kubernetes.io/component: admission
 {{- end }}
 {{- end }}
 
-{{- /* The Secret whose certificate the listener shows. */ -}}
+{{- /* The Secret whose certificate the listener shows, where others make it. */ -}}
 {{- define "wattkeeper.admission.tlsSecret" -}}
 {{- default (printf "%s-tls" (include "wattkeeper.admission.fullname" .)) .Values.admission.tls.existingSecret }}
 {{- end }}
@@ -34,37 +34,14 @@ app.kubernetes.io/component: admission
   | toJson }}
 {{- end }}
 
-{{- /* "true" where the chart makes the plugin's certificates. */ -}}
+{{- /* "true" where the plugin keeps a certificate authority of its own, and writes the caBundles. */ -}}
 {{- define "wattkeeper.admission.ownCertificates" -}}
 {{- if and (not .Values.admission.tls.existingSecret) (not .Values.admission.tls.certManager.enabled) }}true{{ end }}
 {{- end }}
 
-{{- /* Makes ca.crt, tls.crt and tls.key once, and keeps what the cluster has: a Secret and a webhook need the same. */ -}}
-{{- define "wattkeeper.admission.certificates" -}}
-{{- $made := .Release.admissionCertificates }}
-{{- if not $made }}
-{{- $secret := include "wattkeeper.admission.tlsSecret" . }}
-{{- $found := (lookup "v1" "Secret" .Release.Namespace $secret).data | default dict }}
-{{- if hasKey $found "ca.crt" }}
-{{- $made = pick $found "ca.crt" "tls.crt" "tls.key" }}
-{{- else }}
-{{- $ca := genCA (printf "%s-ca" (include "wattkeeper.admission.fullname" .)) 3650 }}
-{{- $names := include "wattkeeper.admission.dnsNames" . | fromJsonArray }}
-{{- $pair := genSignedCert (first $names) nil $names 3650 $ca }}
-{{- $made = dict "ca.crt" ($ca.Cert | b64enc) "tls.crt" ($pair.Cert | b64enc) "tls.key" ($pair.Key | b64enc) }}
-{{- end }}
-{{- $_ := set .Release "admissionCertificates" $made }}
-{{- end }}
-{{- $made | toJson }}
-{{- end }}
-
-{{- /* Base64 of the certificates that the API server trusts; "" where somebody else writes them. */ -}}
-{{- define "wattkeeper.admission.caBundle" -}}
-{{- if include "wattkeeper.admission.ownCertificates" . }}
-{{- get (include "wattkeeper.admission.certificates" . | fromJson) "ca.crt" }}
-{{- else if .Values.admission.tls.caBundle }}
-{{- .Values.admission.tls.caBundle | b64enc }}
-{{- end }}
+{{- /* The Secret where it keeps that. */ -}}
+{{- define "wattkeeper.admission.certificateSecret" -}}
+{{- printf "%s-certificates" (include "wattkeeper.admission.fullname" .) }}
 {{- end }}
 
 {{- /* clientConfig of a webhook; called with a list: the root and the path. */ -}}
@@ -75,8 +52,8 @@ service:
   namespace: {{ $root.Release.Namespace }}
   path: {{ last . }}
   port: {{ $root.Values.admission.service.port }}
-{{- with include "wattkeeper.admission.caBundle" $root }}
-caBundle: {{ . }}
+{{- if and $root.Values.admission.tls.caBundle (not (include "wattkeeper.admission.ownCertificates" $root)) }}
+caBundle: {{ $root.Values.admission.tls.caBundle | b64enc }}
 {{- end }}
 {{- end }}
 

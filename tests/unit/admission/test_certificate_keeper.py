@@ -194,8 +194,8 @@ async def test_a_lost_secret_is_filled_anew_and_nobody_is_distrusted_meanwhile(
     assert replica.shows == first
     assert distrusted(cluster, replica, clock.time) == []
     assert [event.reason for event in cluster.events] == ["CertificatesReissued"]
-    assert "holds no certificate authority any more" in cluster.events[0].note
-    assert "holds no certificate authority any more" in caplog.text
+    assert "holds no certificate authority, but there was one" in cluster.events[0].note
+    assert "holds no certificate authority, but there was one" in caplog.text
 
     await rounds(clock, SETTLE, replica)
     assert replica.shows != first
