@@ -17,6 +17,7 @@ from admission.validate_budget import budget_problems
 from admission.validate_marks import bears_marks, mark_problems
 from admission.validate_policy import claim_problems, policy_problems
 from admission.view import AdmissionView
+from wattkeeper.api.marks import POLICY_ANNOTATION
 from wattkeeper.api.meta import GROUP, VERSION
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
@@ -33,6 +34,7 @@ class _Owner(msgspec.Struct, frozen=True):
 
 class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
     labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
     deletion_timestamp: str | None = None
     owner_references: tuple[_Owner, ...] | None = None
 
@@ -74,13 +76,14 @@ class ObjectValidator:
             # who wrote what it is made from was told there.
             if metadata.deletion_timestamp or (group != GROUP and metadata.controlled()):
                 return Answer()
-            marks = mark_problems(group, kind, msgspec.json.decode(review.object))
-            problems = [*self._problems(review, metadata.labels or {}), *marks]
+            names = {policy.metadata.name for policy in self._view.policies(review.namespace)}
+            marks = mark_problems(group, kind, msgspec.json.decode(review.object), names)
+            problems = [*self._problems(review, metadata), *marks]
         except (msgspec.MsgspecError, RecursionError, UnicodeError):
             return Answer(result="unreadable")
         return _answer(problems)
 
-    def _problems(self, review: Review, labels: dict[str, str]) -> Iterator[Problem]:
+    def _problems(self, review: Review, metadata: _Metadata) -> Iterator[Problem]:
         """Yields what labels and annotations do not say."""
         view, namespace = self._view, review.namespace
         kind = (review.kind.group, review.kind.kind)
@@ -90,9 +93,10 @@ class ObjectValidator:
         elif kind == (GROUP, "PowerCappingPolicy"):
             policy, before = _read(review, PowerCappingPolicy)
             others, workloads = view.policies(namespace), view.workloads(namespace)
-            yield from policy_problems(policy, before, others, workloads, self._sinks())
+            yield from policy_problems(policy, before, others, workloads, view.annotated_policy, self._sinks())
         elif kind in _WORKLOADS:
-            yield from claim_problems(labels, view.policies(namespace))
+            annotated = (metadata.annotations or {}).get(POLICY_ANNOTATION, "")
+            yield from claim_problems(metadata.labels or {}, annotated, view.policies(namespace))
 
 
 def _read(review: Review, kind: type[T]) -> tuple[T, T | None]:

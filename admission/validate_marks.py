@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, cast
 
+from admission.nearest import nearest
 from admission.problem import Problem
-from wattkeeper.api.marks import Form, Place, misread
+from wattkeeper.api.marks import POLICY_ANNOTATION, Form, Place, misread
 from wattkeeper.api.meta import GROUP
 
 _SPOTS: Final[Mapping[tuple[str, str], Mapping[str, Place]]] = {
@@ -42,18 +43,23 @@ def bears_marks(group: str, kind: str) -> bool:
     return (group, kind) in _SPOTS
 
 
-def mark_problems(group: str, kind: str, given: object) -> Iterator[Problem]:
+def mark_problems(group: str, kind: str, given: object, policies: Collection[str]) -> Iterator[Problem]:
     """Yields problems of an object of whatever shape.
 
     Args:
         group: API group, "" for the core group.
         kind: the object's kind.
         given: the object, as JSON is read.
+        policies: names of the policies of its namespace.
     """
     for path, place in _SPOTS[group, kind].items():
         for form, field in _FORMS.items():
             for name, value in _strings(given, f"{path}.{field}").items():
                 wrong = misread(form, place, name, value)
+                if not wrong and name == POLICY_ANNOTATION and value not in policies:
+                    meant = nearest(value, policies)
+                    instead = f"write {meant} if you mean that" if meant else "selectors count until there is"
+                    wrong = f"no PowerCappingPolicy of the namespace is called {value}: {instead}"
                 if wrong:
                     yield Problem(field=f"{path}.{field}", message=f"{name}: {wrong}.")
 

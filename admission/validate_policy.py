@@ -6,14 +6,15 @@ A target that is claimed twice gets the stricter of each figure, so nothing cont
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from admission.amounts import quantity
 from admission.nearest import nearest
 from admission.problem import Problem
+from admission.view import Workload
 from wattkeeper.api.power_capping_policy import ControlledResource, PowerCappingPolicy
-from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet
+from wattkeeper.cluster.objects import Deployment
 
 _RESOURCES: Final[tuple[ControlledResource, ...]] = ("cpu", "memory")
 _MOST_NAMES: Final = 3
@@ -26,7 +27,8 @@ def policy_problems(
     new: PowerCappingPolicy,
     old: PowerCappingPolicy | None,
     others: Collection[PowerCappingPolicy],
-    workloads: Collection[Deployment | LeaderWorkerSet],
+    workloads: Collection[Workload],
+    annotated: Callable[[Workload], str],
     sinks: Collection[str],
 ) -> Iterator[Problem]:
     """Yields problems.
@@ -36,6 +38,7 @@ def policy_problems(
         old: as it is, None where it is being created.
         others: the policies of its namespace, this one included or not.
         workloads: all Deployments and LeaderWorkerSets of its namespace.
+        annotated: returns the policy that an annotation names for one of these, "" without one.
         sinks: names of the alert sinks that there are.
     """
     before = {} if old is None else dict(_crossed_bounds(old))
@@ -46,9 +49,15 @@ def policy_problems(
             meant = nearest(name, sinks)
             message = f"no alert sink is called {name}, so nobody is told there."
             yield Problem(field="spec.alerts.sinks", message=f"{message} Did you mean {meant}?" if meant else message)
-    selected = [one for one in workloads if new.spec.selector.matches(one.metadata.labels)]
-    if not selected:
-        message = "no Deployment or LeaderWorkerSet of the namespace has these labels now, so nothing is capped."
+    # As the leader chooses: an annotation goes before selectors, unless it names no policy.
+    names = {new.metadata.name, *(other.metadata.name for other in others)}
+    named = [(one, annotated(one)) for one in workloads]
+    selected = [one for one, name in named if name not in names and new.spec.selector.matches(one.metadata.labels)]
+    if not selected and not any(name == new.metadata.name for _, name in named):
+        message = (
+            "no Deployment or LeaderWorkerSet of the namespace has these labels now or names this policy in an "
+            "annotation, so nothing is capped."
+        )
         yield Problem(field="spec.selector", message=message)
     claims = _claimed_too(new, others, selected)
     if claims:
@@ -60,8 +69,12 @@ def policy_problems(
         yield Problem(field="spec.selector", message=message)
 
 
-def claim_problems(labels: dict[str, str], policies: Collection[PowerCappingPolicy]) -> Iterator[Problem]:
-    """Yields what policies make of a workload with these labels."""
+def claim_problems(
+    labels: dict[str, str], annotated: str, policies: Collection[PowerCappingPolicy]
+) -> Iterator[Problem]:
+    """Yields what policies make of a workload with these labels, for which an annotation names a policy or "" none."""
+    if any(one.metadata.name == annotated for one in policies):
+        return
     names = sorted(one.metadata.name for one in policies if one.spec.selector.matches(labels))
     if len(names) > 1:
         message = f"PowerCappingPolicies {_listed(names)} all select this: the stricter figures hold."
@@ -84,8 +97,8 @@ def _crossed_bounds(policy: PowerCappingPolicy) -> Iterator[tuple[str, str]]:
 def _claimed_too(
     new: PowerCappingPolicy,
     others: Collection[PowerCappingPolicy],
-    selected: Sequence[Deployment | LeaderWorkerSet],
-) -> dict[str, Deployment | LeaderWorkerSet]:
+    selected: Sequence[Workload],
+) -> dict[str, Workload]:
     """Returns other policies that select some of the same targets, each with one of these; two of them are enough.
 
     Policies stand under a label that they ask for: a target meets only those whose label it has.
@@ -94,7 +107,7 @@ def _claimed_too(
     for other in others:
         if other.metadata.name != new.metadata.name:
             by_label[next(iter(other.spec.selector.match_labels.items()), None)].append(other)
-    found: dict[str, Deployment | LeaderWorkerSet] = {}
+    found: dict[str, Workload] = {}
     comparisons = 0
     for target in selected:
         labels = target.metadata.labels
@@ -108,7 +121,7 @@ def _claimed_too(
     return found
 
 
-def _named(workload: Deployment | LeaderWorkerSet) -> str:
+def _named(workload: Workload) -> str:
     kind = "Deployment" if isinstance(workload, Deployment) else "LeaderWorkerSet"
     return f"{kind} {workload.metadata.name}"
 

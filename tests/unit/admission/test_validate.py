@@ -139,6 +139,19 @@ def test_a_bad_value_of_a_known_annotation_is_a_warning() -> None:
     assert warning.endswith("wattkeeper.dev/watts-per-replica: write watts as a positive number, such as 700.")
 
 
+@pytest.mark.parametrize("kind", [DEPLOYMENT, SERVICE, LLM], ids=lambda one: one.kind)
+def test_an_annotation_that_names_no_policy_is_a_warning_with_the_nearest_one(kind: GroupVersionKind) -> None:
+    answer = asked(kind, {"metadata": {"annotations": {"wattkeeper.dev/policy": "caped"}}})
+    assert answer.warnings == (
+        "metadata.annotations: wattkeeper.dev/policy: no PowerCappingPolicy of the namespace is called caped: write "
+        "capped if you mean that.",
+    )
+
+
+def test_an_annotation_that_names_a_policy_is_right() -> None:
+    assert asked(SERVICE, {"metadata": {"annotations": {"wattkeeper.dev/policy": "capped"}}}) == Answer()
+
+
 def test_a_namespace_whose_opt_in_is_misspelt_is_warned() -> None:
     (warning,) = asked(SPACE, {"metadata": {"labels": {"wattkeeper.dev/admission": "enable"}}}).warnings
     assert warning == 'metadata.labels: wattkeeper.dev/admission: it counts with the value "enabled" alone.'

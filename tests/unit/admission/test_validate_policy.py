@@ -11,7 +11,9 @@ from msgspec.structs import replace
 
 from admission.problem import Problem
 from admission.validate_policy import claim_problems, policy_problems
+from admission.view import Workload
 from tests.unit.admission.samples import deployment, group, policy
+from wattkeeper.api.marks import POLICY_ANNOTATION
 from wattkeeper.api.meta import LabelExpression, LabelSelector, ObjectMeta
 from wattkeeper.api.power_capping_policy import (
     Alerts,
@@ -21,7 +23,8 @@ from wattkeeper.api.power_capping_policy import (
     Requests,
     ResourceBound,
 )
-from wattkeeper.cluster.objects import LeaderWorkerSet
+from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet
+from wattkeeper.recommender.kserve import selecting
 
 CHAT = {"app": "chat"}
 
@@ -41,7 +44,21 @@ def existing_only(name: str) -> PowerCappingPolicy:
 
 
 def created(new: PowerCappingPolicy, *others: PowerCappingPolicy, sinks: Collection[str] = ()) -> list[Problem]:
-    return list(policy_problems(new, None, others, [deployment(app="chat")], sinks))
+    return list(policy_problems(new, None, others, [deployment(app="chat")], unmarked, sinks))
+
+
+def unmarked(workload: Workload) -> str:
+    return ""
+
+
+def marked(workload: Workload) -> str:
+    """Returns what a test has put into the workload's own annotation."""
+    return workload.metadata.annotations.get(POLICY_ANNOTATION, "")
+
+
+def naming(annotated: str, name: str = "llm-predictor", **labels: str) -> Deployment:
+    plain = deployment(name, replicas=1, **labels)
+    return replace(plain, metadata=replace(plain.metadata, annotations={POLICY_ANNOTATION: annotated}))
 
 
 def telling(*names: str) -> PowerCappingPolicy:
@@ -80,7 +97,7 @@ def test_selectors_that_overlap_on_nothing_that_exists_are_no_problem() -> None:
 
 def test_groups_are_targets_as_well() -> None:
     both: list[LeaderWorkerSet] = [group()]
-    (one,) = policy_problems(policy("a"), None, [policy("b")], both, ())
+    (one,) = policy_problems(policy("a"), None, [policy("b")], both, unmarked, ())
     assert one.message.startswith("LeaderWorkerSet llm-kserve-mn is selected by PowerCappingPolicy b")
 
 
@@ -88,8 +105,23 @@ def test_a_policy_that_selects_nothing_is_a_warning() -> None:
     (one,) = created(chat_policy(labels={"app": "caht"}))
     assert not one.refuses
     assert str(one) == (
-        "spec.selector: no Deployment or LeaderWorkerSet of the namespace has these labels now, so nothing is capped."
+        "spec.selector: no Deployment or LeaderWorkerSet of the namespace has these labels now or names this policy in "
+        "an annotation, so nothing is capped."
     )
+
+
+def test_a_policy_that_an_annotation_names_has_a_target() -> None:
+    assert list(policy_problems(chat_policy(labels={"app": "x"}), None, [], [naming("chat")], marked, ())) == []
+
+
+def test_selectors_do_not_meet_on_a_target_whose_annotation_names_its_policy() -> None:
+    both = [naming("chat", app="chat"), naming("all", "other", app="chat")]
+    assert list(policy_problems(chat_policy(), None, [policy("all")], both, marked, ())) == []
+
+
+def test_selectors_meet_on_a_target_whose_annotation_names_no_policy() -> None:
+    (one,) = policy_problems(chat_policy(), None, [policy("all")], [naming("gone", app="chat")], marked, ())
+    assert "selected by PowerCappingPolicy all" in one.message
 
 
 def test_an_alert_sink_that_nobody_defined_is_a_warning_with_the_nearest_name() -> None:
@@ -114,7 +146,7 @@ def test_bounds_that_are_equal_in_other_units_do_not_cross() -> None:
 
 def test_bounds_that_crossed_before_are_a_warning() -> None:
     old = with_bounds("8Gi", "4Gi")
-    (one,) = policy_problems(with_bounds("8Gi", "5Gi"), old, [], [deployment(app="chat")], ())
+    (one,) = policy_problems(with_bounds("8Gi", "5Gi"), old, [], [deployment(app="chat")], unmarked, ())
     assert not one.refuses
 
 
@@ -131,34 +163,40 @@ def test_thousands_of_policies_on_thousands_of_targets_are_compared_only_so_far(
     monkeypatch.setattr(LabelSelector, "matches", matches)
     targets = [deployment(f"llm-{number}", app="chat") for number in range(3_000)]
     others = [existing_only(f"policy-{number}") for number in range(3_000)]
-    assert list(policy_problems(chat_policy(), None, others, targets, ())) == []
+    assert list(policy_problems(chat_policy(), None, others, targets, unmarked, ())) == []
     assert compared == 3_000 + 10_000
 
 
 LABELS = st.dictionaries(st.sampled_from("abc"), st.sampled_from("xy"), max_size=3)
+ANNOTATIONS = st.sampled_from(["", "own", "other-0", "gone"])
 
 
-@given(LABELS, st.lists(LABELS, max_size=5), st.lists(LABELS, max_size=5))
-def test_policies_meet_exactly_where_both_select_a_target(
-    own: dict[str, str], others: list[dict[str, str]], targets: list[dict[str, str]]
+@given(LABELS, st.lists(LABELS, max_size=5), st.lists(st.tuples(LABELS, ANNOTATIONS), max_size=5))
+def test_policies_meet_exactly_where_the_leader_lets_both_cap_a_target(
+    own: dict[str, str], others: list[dict[str, str]], targets: list[tuple[dict[str, str], str]]
 ) -> None:
+    new = policy("own", labels=own)
     policies = [policy(f"other-{number}", labels=labels) for number, labels in enumerate(others)]
-    workloads = [deployment(f"llm-{number}", replicas=4, **labels) for number, labels in enumerate(targets)]
-    problems = policy_problems(policy("own", labels=own), None, policies, workloads, ())
-    said = any("selected by PowerCappingPolicy" in one.message for one in problems)
-    assert said == any(
-        own.items() <= target.items() and other.items() <= target.items() for other in others for target in targets
-    )
+    workloads = [naming(named, f"llm-{number}", **labels) for number, (labels, named) in enumerate(targets)]
+    messages = [one.message for one in policy_problems(new, None, policies, workloads, marked, ())]
+    chosen = [selecting(one, marked(one), [new, *policies]) for one in workloads]
+    capped = [one for one in chosen if new in one]
+    assert any("selected by PowerCappingPolicy" in one for one in messages) == any(len(one) > 1 for one in capped)
+    assert any("nothing is capped" in one for one in messages) == (not capped)
 
 
 def test_a_workload_that_several_policies_select_is_warned_of_them() -> None:
     names = [policy(name) for name in ("d", "b", "a", "c", "e")]
-    (one,) = claim_problems({"app": "chat"}, names)
+    (one,) = claim_problems({"app": "chat"}, "", names)
     assert not one.refuses
     assert str(one) == (
         "metadata.labels: PowerCappingPolicies a, b, c and 2 more all select this: the stricter figures hold."
     )
 
 
+def test_a_workload_whose_annotation_names_its_policy_is_claimed_once() -> None:
+    assert list(claim_problems({}, "b", [policy(name) for name in "abc"])) == []
+
+
 def test_a_workload_of_one_policy_or_none_has_no_problem() -> None:
-    assert list(claim_problems({"app": "chat"}, [chat_policy(), chat_policy("other", {"app": "other"})])) == []
+    assert list(claim_problems({"app": "chat"}, "", [chat_policy(), chat_policy("other", {"app": "other"})])) == []
