@@ -27,26 +27,50 @@ class Draw:
     each: Floats
     further: Floats
 
-    def gains(self, rows: Ints, before: Ints, after: Ints) -> Floats:
-        """Returns float64[len(rows), D], what each of `rows` draws more with `after` than with `before` replicas."""
-        active = self.active[rows]
-        kept = np.minimum(after, active) - np.minimum(before, active)
-        added = np.maximum(after - active, 0.0) - np.maximum(before - active, 0.0)
-        return kept[:, None] * self.each[rows] + added[:, None] * self.further[rows]
+    def only(self, rows: Ints) -> Draw:
+        """Returns the draw of some of the services."""
+        return Draw(
+            active=self.active[rows], each=self.each.take(rows, axis=0), further=self.further.take(rows, axis=0)
+        )
 
-    def total_gains(self, rows: Ints, before: Ints, after: Ints) -> Floats:
-        """Returns float64[D], the sum of `gains` over `rows`, without a matrix of them."""
-        active = self.active[rows]
-        kept = np.minimum(after, active) - np.minimum(before, active)
-        added = np.maximum(after - active, 0.0) - np.maximum(before - active, 0.0)
-        fewer, more = np.flatnonzero(kept), np.flatnonzero(added)
-        return total_watts(kept[fewer], self.each[rows[fewer]]) + total_watts(added[more], self.further[rows[more]])
+    def within(self, domains: Ints) -> Draw:
+        """Returns the draw in some of the domains."""
+        each, further = self.each.take(domains, axis=1), self.further.take(domains, axis=1)
+        return Draw(active=self.active, each=each, further=further)
+
+    def gains(self, before: Ints, after: Ints) -> Floats:
+        """Returns float64[S, D], what each service draws more with `after` than with `before` replicas (int64[S])."""
+        kept, added = self._more(before, after)
+        return kept[:, None] * self.each + added[:, None] * self.further
+
+    def total_gains(self, before: Ints, after: Ints | Floats) -> Floats:
+        """Returns float64[D], the sum of `gains` over the services, without a matrix of them."""
+        return self._total(*self._more(before, after))
+
+    def total_slope(self, level: float, lower: Ints, upper: Ints) -> Floats:
+        """Returns float64[D], what all draw more per level while each has that share of `upper`, or `lower` if more."""
+        share = level * upper
+        steps = np.where(share > lower, upper, 0.0)
+        beyond = share > self.active
+        return self._total(np.where(beyond, 0.0, steps), np.where(beyond, steps, 0.0))
 
     def next_replica(self, rows: Ints, replicas: Ints) -> Floats:
         """Returns float64[len(rows), D], what the replica after `replicas` draws."""
-        watts = self.further[rows]
+        watts = self.further.take(rows, axis=0)
         runs = np.flatnonzero(replicas < self.active[rows])
         watts[runs] = self.each[rows[runs]]
+        return watts
+
+    def _more(self, before: Ints, after: Ints | Floats) -> tuple[Floats, Floats]:
+        """Returns how many replicas more run among the active ones, and above them: float64[S] each."""
+        kept = np.minimum(after, self.active) - np.minimum(before, self.active)
+        return kept, np.maximum(after - self.active, 0.0) - np.maximum(before - self.active, 0.0)
+
+    def _total(self, kept: Floats, added: Floats) -> Floats:
+        watts = np.zeros(self.each.shape[1])
+        for replicas, each in ((kept, self.each), (added, self.further)):
+            if replicas.any():
+                watts += total_watts(replicas, each)
         return watts
 
 

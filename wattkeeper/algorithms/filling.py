@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wattkeeper.algorithms.bottleneck import LEVEL_TOLERANCE, STEPS, WATT_TOLERANCE, Rise, first_stop
+from wattkeeper.algorithms.bottleneck import LEVEL_TOLERANCE, STEPS, WATT_TOLERANCE, at_level, first_stop
 from wattkeeper.algorithms.draw import Draw
 from wattkeeper.api.readings import Bools, Floats, Ints
 
@@ -59,31 +59,31 @@ class _Pairs:
         return watts, np.where(share > self.lower, slope, 0.0)
 
 
-def fill(draw: Draw, rows: Ints, lower: Ints, upper: Ints, room_watts: Floats) -> Floats:
-    """Returns the max-min fair share of each service: float64[len(rows)], replicas between `lower` and `upper`.
+def fill(draw: Draw, lower: Ints, upper: Ints, room_watts: Floats) -> Floats:
+    """Returns the max-min fair share of each service: float64[R], replicas between `lower` and `upper`.
 
     A service's share is its fraction of `upper`, or `lower` if that is more.
 
     Args:
-        draw: what replicas draw.
-        rows: int64[R], the services that share; R may be 0.
+        draw: of the R services that share; R may be 0.
         lower: int64[R], at least 0.
         upper: int64[R], at least lower.
         room_watts: float64[D], what the domains have left while everyone is at `lower`; may be negative.
     """
-    levels = np.ones(len(rows))
+    count = len(lower)
+    levels = np.ones(count)
     room = room_watts.copy()
-    left = _stop_first(draw, rows, lower, upper, room, levels)
-    pairs = _pairs(draw, rows, lower, upper, room, left)
+    left, draw_left = _stop_first(draw, lower, upper, room, levels)
+    pairs = _pairs(draw_left, lower[left], upper[left], room, left)
     while len(pairs.row):
         full_at = _levels(pairs, room)
-        lowest = np.ones(len(rows))
+        lowest = np.ones(count)
         np.minimum.at(lowest, pairs.row, full_at[pairs.column])
         # A domain is settled once none of its services is stopped earlier elsewhere. Of all domains that one with the
         # lowest level always is, so every round settles something, and far apart ones settle at once.
         waits = lowest[pairs.row] < full_at[pairs.column] - LEVEL_TOLERANCE
         settled = np.bincount(pairs.column[waits], minlength=len(room)) == 0
-        stopped = np.zeros(len(rows), dtype=np.bool_)
+        stopped = np.zeros(count, dtype=np.bool_)
         stopped[pairs.row[settled[pairs.column]]] = True
         levels[stopped] = lowest[stopped]
         done = stopped[pairs.row]
@@ -96,44 +96,44 @@ def fill(draw: Draw, rows: Ints, lower: Ints, upper: Ints, room_watts: Floats) -
     return np.clip(levels * upper, lower, upper)
 
 
-def _stop_first(draw: Draw, rows: Ints, lower: Ints, upper: Ints, room: Floats, levels: Floats) -> Ints:
+def _stop_first(draw: Draw, lower: Ints, upper: Ints, room: Floats, levels: Floats) -> tuple[Ints, Draw]:
     """Stops services in domains without any room, then those of the first bottleneck; takes off what they draw.
 
     The rounds over pairs of a service and a domain would find the same. But most pairs belong to the services that may
     run anywhere, and those stop at the first bottleneck already: that leaves few pairs to the rounds.
 
-    Writes to `room` (float64[D]) and, for those that it stops, to `levels` (float64[R]). Returns the places in `rows`
-    of services that may still be stopped elsewhere.
+    Writes to `room` (float64[D]) and, for those that it stops, to `levels` (float64[R]). Returns the places of services
+    that may still be stopped elsewhere, and their draw.
     """
-    left = np.arange(len(rows))
+    left = np.arange(len(lower))
     level = 0.0
     while level == 0.0 and len(left):
-        rise = Rise.of(draw, rows[left], lower[left], upper[left])
-        stop = first_stop(rise, room)
+        stop = first_stop(draw, lower, upper, room)
         if stop is None:
-            return left[:0]
-        level, stopped = stop
-        levels[left[stopped]] = level
-        room -= rise.only(stopped).draw(level)[0]
-        left = left[~stopped]
-    return left
+            return left[:0], draw.only(left[:0])
+        level, stops = stop
+        levels[left[stops]] = level
+        room -= draw.total_gains(lower, np.where(stops, at_level(level, lower, upper), lower))
+        stay = np.flatnonzero(~stops)
+        draw, lower, upper, left = draw.only(stay), lower[stay], upper[stay], left[stay]
+    return left, draw
 
 
-def _pairs(draw: Draw, rows: Ints, lower: Ints, upper: Ints, room: Floats, left: Ints) -> _Pairs:
-    """Returns the pairs of the services at the places `left` and the domains that are too small for all of them."""
-    gains = draw.gains(rows[left], lower[left], upper[left])
-    short = np.flatnonzero(gains.sum(axis=0) > room)
-    place, at = np.nonzero(gains[:, short] > 0.0)
-    row, column = left[place], short[at]
+def _pairs(draw: Draw, lower: Ints, upper: Ints, room: Floats, left: Ints) -> _Pairs:
+    """Returns the pairs of services, which are at the places `left`, and domains that are too small for all of them."""
+    short = np.flatnonzero(draw.total_gains(lower, upper) > room)
+    draw = draw.within(short)
+    gains = draw.gains(lower, upper)
+    place, at = np.nonzero(gains > 0.0)
     return _Pairs(
-        row=row,
-        column=column,
-        lower=lower[row].astype(np.float64),
-        upper=upper[row].astype(np.float64),
-        active=draw.active[rows[row]],
-        each=draw.each[rows[row], column],
-        further=draw.further[rows[row], column],
-        total=gains[place, column],
+        row=left[place],
+        column=short[at],
+        lower=lower[place].astype(np.float64),
+        upper=upper[place].astype(np.float64),
+        active=draw.active[place],
+        each=draw.each[place, at],
+        further=draw.further[place, at],
+        total=gains[place, at],
     )
 
 

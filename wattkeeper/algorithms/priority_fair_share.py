@@ -74,7 +74,7 @@ def _due(snapshot: Snapshot, draw: Draw, classes: list[Ints], lowest: Ints, stan
     def next_raise(short: Ints) -> tuple[Floats, Floats, Floats]:
         """Returns the largest replica that anybody is short of, what all raises hold already, and what that lacks."""
         unit = np.maximum(largest, snapshot.unit_watts[short].max(axis=0, initial=0.0))
-        raises = held + mean.total_gains(short, standing[short], sharing.grants[short])
+        raises = held + mean.only(short).total_gains(standing[short], sharing.grants[short])
         return unit, raises, np.maximum(unit - raises, 0.0)
 
     for rows in classes:
@@ -102,12 +102,11 @@ def _cannot_rise(snapshot: Snapshot, room_watts: Floats) -> Bools:
 
     Nobody should make room for a raise that cannot happen.
     """
-    lands = snapshot.unit_watts > 0.0
-    touches = lands | (snapshot.active_watts > 0.0) | (snapshot.draining_watts > 0.0)
-    return np.asarray(
-        touches[:, snapshot.frozen].any(axis=1) | (lands & (snapshot.unit_watts > room_watts)).any(axis=1),
-        dtype=np.bool_,
-    )
+    frozen = np.flatnonzero(snapshot.frozen)
+    stale = np.zeros(len(snapshot.services), dtype=np.bool_)
+    for watts in (snapshot.unit_watts, snapshot.active_watts, snapshot.draining_watts):
+        stale |= np.logical_or.reduce(watts.take(frozen, axis=1) > 0.0, axis=1)
+    return stale | np.logical_or.reduce(snapshot.unit_watts > np.maximum(room_watts, 0.0), axis=1)
 
 
 def _check(snapshot: Snapshot) -> None:

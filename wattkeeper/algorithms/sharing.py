@@ -6,7 +6,7 @@ import numpy as np
 
 from wattkeeper.algorithms.draw import ROUNDING_WATTS, Draw
 from wattkeeper.algorithms.filling import fill
-from wattkeeper.api.readings import Floats, Ints
+from wattkeeper.api.readings import Bools, Floats, Ints
 from wattkeeper.api.snapshot import Snapshot
 
 
@@ -36,36 +36,55 @@ class Sharing:
         rows = rows[self.grants[rows] < target[rows]]
         if not len(rows):
             return
-        before = self.grants[rows]
-        shares = fill(self._draw, rows, before, target[rows], self.room_watts)
+        draw, before, most = self._draw.only(rows), self.grants[rows], target[rows]
+        asked = draw.total_gains(before, most)
+        if (asked <= np.maximum(self.room_watts, 0.0)).all():
+            self.grants[rows] = most
+            self.room_watts -= asked
+            return
+        shares = fill(draw, before, most, self.room_watts)
         whole = np.maximum(np.floor(shares + ROUNDING_WATTS).astype(np.int64), before)
-        self.room_watts -= self._draw.total_gains(rows, before, whole)
-        self.grants[rows] = whole
-        while len(rows):
-            below = self.grants[rows] < target[rows]
-            rows, shares = rows[below], shares[below]
-            taken = self._raise_by_one(rows, shares)
-            rows, shares = rows[taken], shares[taken]
+        self.room_watts -= draw.total_gains(before, whole)
+        raised = self._one_by_one(rows, draw, whole, most, shares)
+        self.room_watts -= draw.total_gains(whole, raised)
+        self.grants[rows] = raised
 
-    def _raise_by_one(self, rows: Ints, shares: Floats) -> Ints:
-        """Gives one more replica to every service where it still fits; returns their places in `rows`."""
-        watts = self._draw.next_replica(rows, self.grants[rows])
+    def _one_by_one(self, rows: Ints, draw: Draw, grants: Ints, most: Ints, shares: Floats) -> Ints:
+        """Returns the grants of `rows` after more single replicas, up to `most`, round by round while any fits."""
         room = self.room_watts + ROUNDING_WATTS
-        fits = np.flatnonzero(np.all(watts <= np.maximum(room, 0.0), axis=1))
-        rows, shares, watts = rows[fits], shares[fits], watts[fits]
-        # Where all of them fit together the order does not matter, so only the others are gone through one by one.
-        tight = np.flatnonzero(watts.sum(axis=0) > room)
-        free = np.asarray(np.all(watts[:, tight] <= 0.0, axis=1), dtype=np.bool_)
-        taken = free.copy()
-        remainder = np.round(shares - self.grants[rows], 9)
-        had = self._previous[rows] > self.grants[rows]
-        left = room[tight]
-        for place in np.lexsort((self._name_rank[rows], -remainder, ~had)):
-            if not free[place]:
-                need = watts[place, tight]
-                if not ((need > 0.0) & (need > left)).any():
-                    left = left - need
-                    taken[place] = True
-        self.grants[rows[taken]] += 1
-        self.room_watts -= watts[taken].sum(axis=0)
-        return fits[taken]
+        if (draw.total_gains(grants, most) <= room).all():
+            return most
+        grants = grants.copy()
+        places = np.arange(len(rows))
+        while len(places):
+            places = places[grants[places] < most[places]]
+            watts = draw.next_replica(places, grants[places])
+            fits = np.flatnonzero(np.logical_and.reduce(watts <= np.maximum(room, 0.0), axis=1))
+            places, watts = places[fits], watts[fits]
+            remainder = np.round(shares[places] - grants[places], 9)
+            had = self._previous[rows[places]] > grants[places]
+            taken = _taken(watts, room, np.lexsort((self._name_rank[rows[places]], -remainder, ~had)))
+            grants[places[taken]] += 1
+            room -= watts[taken].sum(axis=0)
+            places = places[taken]
+        return grants
+
+
+def _taken(watts: Floats, room: Floats, order: Ints) -> Bools:
+    """Returns who gets the replica that fits for each alone: bool[n].
+
+    Args:
+        watts: float64[n, D], what it draws.
+        room: float64[D].
+        order: int64[n], who comes first.
+    """
+    # Where all of them fit together the order does not matter, so only the others are gone through one by one.
+    tight = np.flatnonzero(watts.sum(axis=0) > room)
+    needs, left = watts.take(tight, axis=1), np.maximum(room[tight], 0.0)
+    taken = ~np.logical_or.reduce(needs > 0.0, axis=1)
+    for place in order[~taken[order]]:
+        need = needs[place]
+        if (need <= left).all():
+            left -= need
+            taken[place] = True
+    return taken
