@@ -12,6 +12,8 @@ from wattkeeper.guard.guarded_plan import GrantReason
 from wattkeeper.guard.standing import any_domain, over_watts, standing_grants
 
 _NAMED = 5
+# So many services' watts in all domains stay in a processor's cache while they are worked on.
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +70,14 @@ def bindings(snapshot: Snapshot, outcome: Outcome, why: Ints) -> tuple[Ints, Flo
     rows = np.flatnonzero(np.isin(why, (GrantReason.BUDGET_BINDS, GrantReason.FLOOR_HELD)))
     if not len(rows) or not len(snapshot.domains):
         return binding, missing
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        binding[some], missing[some] = _most_lacking(snapshot, outcome, some)
+    return binding, missing
+
+
+def _most_lacking(snapshot: Snapshot, outcome: Outcome, rows: Ints) -> tuple[Ints, Floats]:
+    """Returns the domain that lacks most for each of the services in `rows`, and the watts it lacks."""
     unit, grants, active = snapshot.unit_watts[rows], outcome.grants[rows], snapshot.active[rows]
     running = running_grants(snapshot)[rows]
     wanted = np.maximum(snapshot.demand[rows], grants)
@@ -85,9 +95,7 @@ def bindings(snapshot: Snapshot, outcome: Outcome, why: Ints) -> tuple[Ints, Flo
     lack[more] = np.maximum(planned[more], raised[more, None] * unit[more] + outcome.reserved_watts)
     lack -= snapshot.limit_watts
     lack[~outcome.touching[rows]] = -np.inf
-    binding[rows] = np.argmax(lack, axis=1)
-    missing[rows] = np.maximum(lack.max(axis=1), 0.0)
-    return binding, missing
+    return lack.argmax(axis=1), np.maximum(lack.max(axis=1), 0.0)
 
 
 def sentence(snapshot: Snapshot, changed: Bools, what: str) -> tuple[str, ...]:

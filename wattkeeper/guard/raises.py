@@ -48,12 +48,15 @@ def fitting_raises(snapshot: Snapshot, asked: Ints, room_watts: Floats, landing:
     blocked = landing[np.ix_(rows, tight)]
     contended = blocked.any(axis=1)
     rows, blocked = rows[contended], blocked[contended]
-    units = snapshot.unit_watts[np.ix_(rows, tight)]
+    # The pairs of a service and a tight domain that it may land in, service by service.
+    of, column = np.nonzero(blocked)
+    units = snapshot.unit_watts[rows[of], tight[column]]
+    ends = np.cumsum(np.count_nonzero(blocked, axis=1)).tolist()
     room = np.nan_to_num(room_watts[tight], nan=-np.inf, posinf=np.inf) + ROUNDING_WATTS
     for place in np.argsort(-snapshot.priority[rows], kind="stable"):
-        row, columns = rows[place], np.flatnonzero(blocked[place])
-        unit = units[place, columns]
-        fits = float(np.min(room[columns] / unit))
+        row, pairs = rows[place], slice(ends[place - 1] if place else 0, ends[place])
+        columns, unit = column[pairs], units[pairs]
+        fits = float((room[columns] / unit).min())
         count = int(asked[row]) if fits >= asked[row] else int(fits) if fits >= 1.0 else 0
         granted[row] = count
         if count:

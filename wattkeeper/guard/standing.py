@@ -28,7 +28,10 @@ def lands(snapshot: Snapshot) -> Bools:
 
 def touches(snapshot: Snapshot) -> Bools:
     """Returns bool[S, D], where a service may land, runs or drains."""
-    return ~((snapshot.unit_watts <= 0.0) & (snapshot.active_watts <= 0.0) & (snapshot.draining_watts <= 0.0))
+    nothing = snapshot.unit_watts <= 0.0
+    nothing &= snapshot.active_watts <= 0.0
+    nothing &= snapshot.draining_watts <= 0.0
+    return ~nothing
 
 
 def over_watts(limit_watts: Floats, watts: Floats) -> Floats:

@@ -65,7 +65,7 @@ def shadow_snapshot(readings: Readings, sums: Sums, picture: Picture, now: float
         committed=picture.commitments.committed,
         unit_watts=unit,
         active_watts=active_watts,
-        draining_watts=sums.draining_watts + picture.commitments.rebound[:, np.newaxis] * sums.unit_watts,
+        draining_watts=_draining(sums, picture.commitments.rebound),
         tokens_per_second=tokens,
         previous=picture.previous,
         history=picture.history,
@@ -84,6 +84,16 @@ def _past_the_gate(sums: Sums, gated: Bools, avoided: Bools) -> tuple[Ints, Floa
     if replicas.missing.any():
         watts = watts + replicas.missing[:, np.newaxis] * unit
     return replicas.active + np.where(gated, replicas.pending, 0), watts, unit
+
+
+def _draining(sums: Sums, rebound: Ints) -> Floats:
+    """Returns draining_watts as Snapshot has them: replicas that may yet drain beside successors count as well."""
+    rows = np.flatnonzero(rebound)
+    if not len(rows):
+        return sums.draining_watts
+    watts = sums.draining_watts.copy()
+    watts[rows] += rebound[rows, np.newaxis] * sums.unit_watts[rows]
+    return watts
 
 
 def enforced_snapshot(everyone: Snapshot, enforced: Bools) -> Snapshot:

@@ -248,8 +248,8 @@ class Recommender:
                 demand=np.where(known, picture.demand, -1),
                 active=sums.replicas.active,
                 replica_watts=replica_watts(readings, charges),
-                stale=np.logical_or.reduce(touches & picture.frozen, axis=1),
-                unachievable=np.logical_or.reduce(touches & unachievable, axis=1),
+                stale=np.logical_or.reduce(touches[:, picture.frozen], axis=1),
+                unachievable=np.logical_or.reduce(touches[:, unachievable], axis=1),
                 enforced=enforcing(readings) & (sums.replicas.active <= plan.grants + plan.surges),
             ),
             budgets=BudgetResults(

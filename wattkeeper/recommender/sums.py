@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wattkeeper.api.readings import Bools, Floats, Ints, PodPhase, Readings
+from wattkeeper.api.readings import Floats, Ints, PodPhase, Readings
 from wattkeeper.power.charges import Charges
 from wattkeeper.recommender.replicas import Replicas, count_replicas
 
@@ -51,25 +51,27 @@ def build_sums(readings: Readings, charges: Charges) -> Sums:
         return _total(node_domains, watts[node_meter, node_rows], domain_count)
 
     placed = np.flatnonzero((pods.node >= 0) & (pods.service >= 0))
-    pair_rows, pod_domains = _pairs(nodes.domains[pods.node[placed]])
+    pair_rows, pod_domains = _pairs(nodes.domains.take(pods.node[placed], axis=0))
     pod_rows = placed[pair_rows]
-    pod_meter = budgets.meter[pod_domains]
+    # Watts of the pod in the domain's own meter.
+    at = budgets.meter[pod_domains] * len(pods.keys) + pod_rows
+    watts = charges.pod_upper_watts.ravel()[at]
     cell = pods.service[pod_rows] * domain_count + pod_domains
-    watts = charges.pod_upper_watts[pod_meter, pod_rows]
     terminating = pods.phase[pod_rows] == PodPhase.TERMINATING
+    leaving = np.flatnonzero(terminating)
 
-    def by_service(chosen: Bools) -> Floats:
-        flat = _total(cell[chosen], watts[chosen], service_count * domain_count)
+    def by_service(cells: Ints, watts: Floats) -> Floats:
+        flat = _total(cells, watts, service_count * domain_count)
         return flat.reshape(service_count, domain_count)
 
     unit = unit_watts(readings, charges)
     expected = over_nodes(charges.node_expected_watts) + over_nodes(charges.unmanaged_expected_watts)
-    expected += _total(pod_domains, charges.pod_expected_watts[pod_meter, pod_rows], domain_count)
+    expected += _total(pod_domains, charges.pod_expected_watts.ravel()[at], domain_count)
     return Sums(
         replicas=count_replicas(pods, services),
-        active_watts=by_service(~terminating),
+        active_watts=by_service(cell, np.where(terminating, 0.0, watts)),
         pending_watts=_pending_watts(readings, charges, unit),
-        draining_watts=by_service(terminating),
+        draining_watts=by_service(cell[leaving], watts[leaving]),
         unit_watts=unit,
         fixed_watts=over_nodes(charges.node_upper_watts)
         + over_nodes(charges.unmanaged_upper_watts)
@@ -87,7 +89,9 @@ def unit_watts(readings: Readings, charges: Charges) -> Floats:
     The worst of the kinds of node that the domain has and the service may use.
     """
     upper = charges.replica_upper_watts * readings.services.eligible  # float64[meters, S, K]
-    return _worst(readings, upper) * readings.services.eligible_domains
+    worst = _worst(readings, upper)
+    worst *= readings.services.eligible_domains
+    return worst
 
 
 def _worst(readings: Readings, upper: Floats) -> Floats:
@@ -101,7 +105,7 @@ def _worst(readings: Readings, upper: Floats) -> Floats:
     worst = np.zeros((upper.shape[1], len(sorts)))
     for column, (meter, *kinds) in enumerate(sorts.tolist()):
         worst[:, column] = upper[meter][:, np.flatnonzero(kinds)].max(axis=1, initial=0.0)
-    return worst[:, sort_of.ravel()]
+    return worst.take(sort_of.ravel(), axis=1)
 
 
 def _pending_watts(readings: Readings, charges: Charges, unit: Floats) -> Floats:
@@ -141,5 +145,5 @@ def _total(rows: Ints, watts: Floats, count: int) -> Floats:
 
 def _pairs(domains: Ints) -> tuple[Ints, Ints]:
     """Returns (row, domain) of every membership in a padded int64[n, J]."""
-    rows, columns = np.nonzero(domains >= 0)
-    return rows, domains[rows, columns]
+    inside = domains >= 0
+    return np.repeat(np.arange(len(domains)), np.count_nonzero(inside, axis=1)), domains[inside]
