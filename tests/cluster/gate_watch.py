@@ -1,0 +1,160 @@
+"""What a watch shows of one namespace's pods at the power gate and of one budget, instant by instant.
+
+Every change of a pod reaches a watch, in the order in which the API server made it, so what never holds here never
+held: polls would miss what lasts for a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from tests.cluster.controlplane.api import Api, Object, holds
+from tests.cluster.controlplane.waiting import wait_for
+from wattkeeper.api.admission import POWER_GATE
+
+POWER_GROUP = "wattkeeper.dev/v1alpha1"
+# A status gives whole watts, its limit as well as its sum.
+ROUNDING_WATTS = 1.0
+SYNC_SECONDS = 30.0
+
+
+class WatchEndedError(Exception):
+    """The API server closed a watch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Departure:
+    """A pod left the gate.
+
+    Attributes:
+        app: whose it was.
+        waiting: how many pods of each app stood at the gate then.
+    """
+
+    app: str
+    waiting: Mapping[str, int]
+
+
+@dataclass(kw_only=True)
+class GateWatch:
+    """What was seen so far.
+
+    Attributes:
+        departures: pods that left the gate, in the order in which they did.
+        overs: W that the budget's guarded sum was above its limit, with every status that was written.
+        most_out: the most pods that were out of the gate at one instant.
+    """
+
+    departures: list[Departure] = field(default_factory=list[Departure])
+    overs: list[float] = field(default_factory=list[float])
+    most_out: int = 0
+    _pods: dict[str, Object] = field(default_factory=dict[str, Object])
+
+    def settled(self, app: str, *, ready: int, waiting: int = 0) -> bool:
+        """Says whether so many pods of an app serve, so many stand at the gate, and there are no others."""
+        found = (len(self.ready(app)), self.waiting(app), len(self._of(app)))
+        return found == (ready, waiting, ready + waiting)
+
+    def out(self, app: str) -> int:
+        """Returns how many pods of an app are out of the gate, those that terminate among them until they are gone."""
+        return sum(not at_gate(one) for one in self._of(app))
+
+    def waiting(self, app: str) -> int:
+        """Returns how many pods of an app stand at the gate."""
+        return sum(at_gate(one) for one in self._of(app))
+
+    def ready(self, app: str) -> list[Object]:
+        """Returns the pods of an app that serve."""
+        return [one for one in self._of(app) if holds(one, "Ready") and "deletionTimestamp" not in one["metadata"]]
+
+    @property
+    def stayed_inside(self) -> bool:
+        """Says whether the guarded sum was within the limit with every status that was written."""
+        return bool(self.overs) and max(self.overs) <= ROUNDING_WATTS
+
+    async def until(self, holding: Callable[[], bool], *, what: str, timeout_seconds: float = 60.0) -> None:
+        """Waits until something that was seen holds."""
+
+        async def seen() -> bool:
+            return holding()
+
+        await wait_for(seen, what=what, timeout_seconds=timeout_seconds, describe=self._describe)
+
+    def see_pod(self, event: str, pod: Object) -> None:
+        """Takes one event of a pod."""
+        uid = pod["metadata"]["uid"]
+        before = self._pods.pop(uid, None)
+        if event != "DELETED":
+            self._pods[uid] = pod
+        if before is not None and uid in self._pods and at_gate(before) and not at_gate(pod):
+            waiting = Counter(_app(one) for one in self._pods.values() if at_gate(one))
+            self.departures.append(Departure(app=_app(pod), waiting=waiting))
+        self.most_out = max(self.most_out, sum(not at_gate(one) for one in self._pods.values()))
+
+    def see_budget(self, budget: Object) -> None:
+        """Takes one event of the budget."""
+        status: Object = budget.get("status") or {}
+        if status.get("guardedWatts", 0.0) > 0.0:
+            self.overs.append(status["guardedWatts"] - status["limitWatts"])
+
+    def _of(self, app: str) -> list[Object]:
+        return [one for one in self._pods.values() if _app(one) == app]
+
+    def _describe(self) -> str:
+        apps = sorted({_app(one) for one in self._pods.values()})
+        return "; ".join(f"{app}: {self.out(app)} out, {self.waiting(app)} waiting" for app in apps)
+
+
+def at_gate(pod: Object) -> bool:
+    """Says whether the power gate holds a pod."""
+    return {"name": POWER_GATE} in pod["spec"].get("schedulingGates", [])
+
+
+@asynccontextmanager
+async def watching(api: Api, namespace: str, budget: str) -> AsyncGenerator[GateWatch]:
+    """Follows a namespace's pods and a budget for as long as the context lasts.
+
+    Raises:
+        WatchEndedError: a watch ended, so that something may have been missed.
+        ApiError: a watch was refused.
+    """
+    watch = GateWatch()
+    synced = {kind: asyncio.Event() for kind in ("Pod", "PowerBudget")}
+
+    async def follow_pods() -> None:
+        async for event, item in api.watch("v1", "Pod"):
+            if event == "SYNCED":
+                synced["Pod"].set()
+            elif item["metadata"]["namespace"] == namespace:
+                watch.see_pod(event, item)
+        raise WatchEndedError("the watch of pods has ended")
+
+    async def follow_budget() -> None:
+        async for event, item in api.watch(POWER_GROUP, "PowerBudget"):
+            if event == "SYNCED":
+                synced["PowerBudget"].set()
+            elif item["metadata"]["name"] == budget:
+                watch.see_budget(item)
+        raise WatchEndedError("the watch of budgets has ended")
+
+    tasks = [asyncio.create_task(follow_pods()), asyncio.create_task(follow_budget())]
+    try:
+        async with asyncio.timeout(SYNC_SECONDS):
+            for event in synced.values():
+                await event.wait()
+        yield watch
+        for task in tasks:
+            if task.done():
+                await task
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _app(pod: Object) -> str:
+    return pod["metadata"]["labels"].get("app", "")
