@@ -61,6 +61,12 @@ class Sharing:
             watts = draw.next_replica(places, grants[places])
             fits = np.flatnonzero(np.logical_and.reduce(watts <= np.maximum(room, 0.0), axis=1))
             places, watts = places[fits], watts[fits]
+            total = watts.sum(axis=0)
+            if len(places) and (total <= np.maximum(room, 0.0)).all():
+                more = _rounds(total, room, most[places] - grants[places], draw.active[places] - grants[places])
+                grants[places] += more
+                room -= more * total
+                continue
             remainder = np.round(shares[places] - grants[places], 9)
             had = self._previous[rows[places]] > grants[places]
             taken = _taken(watts, room, np.lexsort((self._name_rank[rows[places]], -remainder, ~had)))
@@ -68,6 +74,20 @@ class Sharing:
             room -= watts[taken].sum(axis=0)
             places = places[taken]
         return grants
+
+
+def _rounds(total: Floats, room: Floats, asked: Ints, running: Floats) -> int:
+    """Returns for how many rounds in a row everyone's replicas fit together, so that nobody has to be put in order.
+
+    Args:
+        total: float64[D], what all of them draw in a round.
+        room: float64[D], at least that.
+        asked: int64[n], at least 1, the most that each may get.
+        running: float64[n], how many of each one's draw like the next; where that is 0 or less, all do.
+    """
+    drawing = total > 0.0
+    alike = running[running > 0.0]
+    return int(min((room[drawing] / total[drawing]).min(initial=np.inf), asked.min(), alike.min(initial=np.inf)))
 
 
 def _taken(watts: Floats, room: Floats, order: Ints) -> Bools:

@@ -24,20 +24,19 @@ def find_violations(readings: Readings, charges: Charges, over_watts: Floats, gr
     pods, meter = readings.pods, readings.budgets.meter
     rows, domains = _members(readings, np.flatnonzero((pods.service >= 0) & (pods.phase == PodPhase.TERMINATING)))
     draining = charges.pod_upper_watts[meter[domains], rows]
-    missing: list[float] = (over_watts - np.bincount(domains, weights=draining, minlength=len(meter))).tolist()
+    missing = over_watts - np.bincount(domains, weights=draining, minlength=len(meter))
 
     rows, domains = _members(readings, _in_turn(readings, charges, over_watts > 0, grants))
-    first = _first_of_each(domains)
-    # Lists, because a loop over arrays takes several times as long.
-    chosen: list[int] = rows[first].tolist()
-    where: list[int] = domains[first].tolist()
-    drawn: list[float] = charges.pod_upper_watts[meter[domains[first]], rows[first]].tolist()
-    found: list[PodViolation] = []
-    for pod, domain, watts in zip(chosen, where, drawn, strict=True):
-        if missing[domain] > 0:
-            missing[domain] -= watts
-            found.append(PodViolation(pod=pods.keys[pod], domain=domain, watts=watts))
-    return tuple(found)
+    first, rank = _first_of_each(domains)
+    rows, domains = rows[first], domains[first]
+    watts = charges.pod_upper_watts[meter[domains], rows]
+    # What a domain misses before its first pod goes, its second one, and so on.
+    misses = np.zeros((len(meter), 1 + MAX_PODS))
+    misses[:, 0] = missing
+    misses[domains, 1 + rank] = watts
+    named = np.flatnonzero(np.subtract.accumulate(misses, axis=1)[domains, rank] > 0)
+    found = zip(rows[named].tolist(), domains[named].tolist(), watts[named].tolist(), strict=True)
+    return tuple(PodViolation(pods.keys[row], domain, drawn) for row, domain, drawn in found)
 
 
 def _in_turn(readings: Readings, charges: Charges, over: Bools, grants: Ints) -> Ints:
@@ -59,7 +58,8 @@ def _in_turn(readings: Readings, charges: Charges, over: Bools, grants: Ints) ->
     place = _places(domains)
     rows = rows[_early(place[pods.node[rows]], turn[pods.service[rows]])]
     rows = rows[np.lexsort((-charges.pod_upper_watts[1, rows], turn[pods.service[rows]]))]
-    return rows[np.sort(_first_of_each(place[pods.node[rows]]))]
+    first, _ = _first_of_each(place[pods.node[rows]])
+    return rows[np.sort(first)]
 
 
 def _early(place: Ints, turn: Ints) -> Bools:
@@ -91,9 +91,10 @@ def _places(domains: Ints) -> Ints:
     return numbers
 
 
-def _first_of_each(group: Ints) -> Ints:
-    """Returns where the first MAX_PODS of each group stand, group by group, each in its order."""
+def _first_of_each(group: Ints) -> tuple[Ints, Ints]:
+    """Returns where the first MAX_PODS of each group stand, group by group, each in its order, and their ranks."""
     by_group = np.argsort(group, kind="stable")
     size = np.bincount(group)
     rank = np.arange(len(group)) - np.repeat(np.cumsum(size) - size, size)
-    return by_group[rank < MAX_PODS]
+    first = np.flatnonzero(rank < MAX_PODS)
+    return by_group[first], rank[first]
