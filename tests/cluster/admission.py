@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import aiohttp
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster.chart import of_component, rendered_access, rendered_chart
@@ -35,6 +36,7 @@ class AdmissionPlugin:
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
         self._registrations: list[Object] = []
+        self._sinks = plane.folder / "alert-sinks.yaml"
         self.replicas: list[Replica] = []
 
     async def install(self, api: Api) -> None:
@@ -53,6 +55,7 @@ class AdmissionPlugin:
         kubeconfig = self._plane.write_kubeconfig("wattkeeper-admission", connection)
         folder = self._plane.folder / "wattkeeper-admission"
         certificate = self._plane.authority.issue_folder("wattkeeper-admission", folder)
+        self.tell()
         ports = free_ports(4)
         for number in range(2):
             self._start(f"admission-{number}", ports[2 * number : 2 * number + 2], kubeconfig, certificate)
@@ -73,10 +76,21 @@ class AdmissionPlugin:
             "WATTKEEPER_STATE_SECONDS": "5",
             "WATTKEEPER_LEASE_SECONDS": "4",
             "WATTKEEPER_GOODBYE_SECONDS": "0",
+            "WATTKEEPER_ALERT_SINKS_FILE": str(self._sinks),
+            "WATTKEEPER_ALERT_SECONDS": "1",
+            "WATTKEEPER_ALERT_HOLD_SECONDS": "2",
+            "WATTKEEPER_ALERT_KEEP_SECONDS": "3",
+            "WATTKEEPER_ALERT_RESEND_SECONDS": "5",
         }
         program = Path(sys.executable).with_name("wattkeeper")
         process = self._plane.run(Command(name=name, arguments=(str(program), "admission"), environment=environment))
         self.replicas.append(Replica(name=name, process=process, address=address, metrics_url=f"http://{metrics}"))
+
+    def tell(self, *sinks: Object) -> None:
+        """Says who is told of alerts from now on, as a kubelet does when the Secret has changed: all at once."""
+        written = self._sinks.with_suffix(".new")
+        written.write_text(yaml.safe_dump({"sinks": list(sinks)}))
+        written.replace(self._sinks)
 
     async def wait_ready(self) -> None:
         """Waits until every replica would be asked."""

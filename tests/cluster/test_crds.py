@@ -171,7 +171,7 @@ async def test_the_server_fills_in_the_defaults_that_the_structs_have(api: Api) 
         "reservedWatts": 0,
         "shedSeconds": 300,
     }
-    policy = await dry_run(api, with_spec(POLICY, demand={"targetPerReplica": 4}))
+    policy = await dry_run(api, with_spec(POLICY, demand={"targetPerReplica": 4}, gate={}))
     assert msgspec.convert(policy, PowerCappingPolicy).spec.demand is not None
     assert policy["spec"] == {
         "selector": SELECTOR,
@@ -180,6 +180,7 @@ async def test_the_server_fills_in_the_defaults_that_the_structs_have(api: Api) 
         "minReplicas": 0,
         "maxReplicas": 100,
         "demand": {"metric": "Requests", "targetPerReplica": 4, "stabilizationSeconds": 300},
+        "gate": {"deadlineSeconds": 600},
     }
 
 
