@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -253,6 +254,20 @@ def test_what_holds_in_the_end_was_heard_and_what_does_not_is_over(ticks: list[T
     heard = life([*ticks, *end], with_restarts=True)
     last = {budget: state for _, budget, state in heard}
     assert {budget for budget, state in last.items() if state == "firing"} == {f"row-{which}" for which in still}
+
+
+@given(TICKS, st.integers(1, 3))
+def test_a_book_never_holds_more_than_it_may(ticks: list[Tick], most: int) -> None:
+    book, now = AlertBook(keep_seconds=KEEP, most=most), NOW
+    for tick in ticks:
+        now += tick.seconds
+        book.update([fact(f"row-{which}", hold=0.0) for which in sorted(tick.holds)], now)
+        book.address(lambda _: ("chat",))
+        if tick.reachable:
+            tell(book)
+        book.forget({"chat"}, now)
+        kept = json.loads(book.encode())
+        assert len(kept["active"]) + len(kept["ended"]) <= most
 
 
 def test_an_alert_may_be_about_what_carries_any_text(book: AlertBook) -> None:
