@@ -318,7 +318,9 @@ def _policy(service: StoryService) -> PowerCappingPolicy:
 
 def _deployment(service: StoryService) -> Deployment:
     labels = {"app": service.name}
-    requests: dict[str, str | int] = {"nvidia.com/gpu": service.model.gpus, "cpu": 8 * service.model.gpus}
+    gpus: dict[str, str | int] = {"nvidia.com/gpu": service.model.gpus}
+    # As people write them who have not measured: a core for each GPU, and no word of memory.
+    requests = {**gpus, "cpu": service.model.gpus}
     return Deployment(
         metadata=ObjectMeta(name=service.name, namespace=NAMESPACE, labels=labels),
         spec=DeploymentSpec(
@@ -328,7 +330,7 @@ def _deployment(service: StoryService) -> Deployment:
                 metadata=ObjectMeta(labels={**labels, CAPPED_LABEL: "true"}),
                 spec=PodSpec(
                     node_selector={"rack": service.rack} if service.rack else {},
-                    containers=(Container(name="server", resources=Resources(requests=requests, limits=requests)),),
+                    containers=(Container(name="server", resources=Resources(requests=requests, limits=gpus)),),
                 ),
             ),
         ),
