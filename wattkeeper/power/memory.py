@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -42,7 +43,6 @@ class Memory(Generic[Key]):
         self._columns: dict[str, Floats] = {name: np.empty((*kind.shape, 0)) for name, kind in columns.items()}
         self._last_keys: tuple[Key, ...] = ()
         self._last_slots: Ints = np.empty(0, dtype=np.int64)
-        self._last_ids: Ints = np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self._slot_of)
@@ -69,20 +69,23 @@ class Memory(Generic[Key]):
     def slots(self, keys: tuple[Key, ...], now: float) -> Ints:
         """Returns the slot of each name, new ones where needed: int64[len(keys)], read-only until the next call."""
         if keys is not self._last_keys:
-            self._align(keys)
+            # Mostly the same keys in another tuple, and comparing objects with themselves is fast.
+            if keys != self._last_keys:
+                self._last_slots = self._aligned(keys)
+            self._last_keys = keys
         self._seen[self._last_slots] = now
         return self._last_slots
 
-    def _align(self, keys: tuple[Key, ...]) -> None:
-        # Rows mostly keep their places. The previous tuple is alive, so an equal id is the same object.
-        ids = np.fromiter(map(id, keys), dtype=np.int64, count=len(keys))
+    def _aligned(self, keys: tuple[Key, ...]) -> Ints:
+        """Returns the slot of each name: int64[len(keys)]."""
+        # Rows mostly keep their places.
         slots = np.full(len(keys), -1, dtype=np.int64)
-        both = min(len(ids), len(self._last_ids))
-        stays = np.flatnonzero(ids[:both] == self._last_ids[:both])
+        both = min(len(keys), len(self._last_keys))
+        stays = np.flatnonzero(np.fromiter(map(operator.is_, keys, self._last_keys), dtype=np.bool_, count=both))
         slots[stays] = self._last_slots[stays]
         for row in np.flatnonzero(slots < 0).tolist():
             slots[row] = self.find_or_add(keys[row])
-        self._last_keys, self._last_slots, self._last_ids = keys, slots, ids
+        return slots
 
     def add(self, key: Key) -> int:
         """Gives a name that is not here yet a slot with defaults."""
