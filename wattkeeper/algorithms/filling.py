@@ -37,15 +37,16 @@ class _Pairs:
 
     def only(self, keep: Bools) -> _Pairs:
         """Returns the pairs where bool[E] holds."""
+        kept = np.flatnonzero(keep)
         return _Pairs(
-            row=self.row[keep],
-            column=self.column[keep],
-            lower=self.lower[keep],
-            upper=self.upper[keep],
-            active=self.active[keep],
-            each=self.each[keep],
-            further=self.further[keep],
-            total=self.total[keep],
+            row=self.row.take(kept),
+            column=self.column.take(kept),
+            lower=self.lower.take(kept),
+            upper=self.upper.take(kept),
+            active=self.active.take(kept),
+            each=self.each.take(kept),
+            further=self.further.take(kept),
+            total=self.total.take(kept),
         )
 
     def draw(self, level: Floats) -> tuple[Floats, Floats]:

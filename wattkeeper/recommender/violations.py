@@ -36,7 +36,7 @@ def find_violations(readings: Readings, charges: Charges, over_watts: Floats, gr
     misses[domains, 1 + rank] = watts
     named = np.flatnonzero(np.subtract.accumulate(misses, axis=1)[domains, rank] > 0)
     found = zip(rows[named].tolist(), domains[named].tolist(), watts[named].tolist(), strict=True)
-    return tuple(PodViolation(pods.keys[row], domain, drawn) for row, domain, drawn in found)
+    return tuple([PodViolation(pods.keys[row], domain, drawn) for row, domain, drawn in found])
 
 
 def _in_turn(readings: Readings, charges: Charges, over: Bools, grants: Ints) -> Ints:
