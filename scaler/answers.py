@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scaler.errors import NoPlanError, UncappedTargetError, UnknownObjectError
-from scaler.freshness import Freshness
 from scaler.metadata import METRIC_NAMES, MetricKind, parse_metadata
 from scaler.replica_arithmetic import DEFAULT_TOLERANCE, value_to_tell
 from scaler.scale_down_behavior import tolerance_in_force
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
 from wattkeeper.api.power_recommendation import PowerRecommendation, PowerRecommendationStatus, recommendation_name
+from wattkeeper.cluster.freshness import Freshness
 from wattkeeper.cluster.interface import View
 from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, ScaledObject
 from wattkeeper.recommender.kserve import KServeServices, selecting

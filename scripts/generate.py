@@ -32,7 +32,7 @@ def outputs() -> dict[str, str]:
         made[f"manifests/chart/files/alerts/{name}"] = f"# {MADE_BY.format(f'manifests/alerts/{name}')}\n{text}"
     made["docs/reference/kinds.md"] = f"<!-- {MADE_BY.format('wattkeeper/api')} -->\n\n{kinds_page()}"
     made["docs/reference/settings.md"] = (
-        f"<!-- {MADE_BY.format('scaler/settings.py and admission/settings.py')} -->\n\n{settings_page()}"
+        f"<!-- {MADE_BY.format('settings.py of scaler, admission and kserve_hooks')} -->\n\n{settings_page()}"
     )
     made[VALUES_SCHEMA] = values_schema((ROOT / VALUES_SCHEMA).read_text())
     return made

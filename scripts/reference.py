@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
 from admission.settings import AdmissionSettings
+from kserve_hooks.settings import ActuatorSettings
 from scaler.settings import ScalerSettings
 from wattkeeper.algorithms.registry import BUILT_INS
 from wattkeeper.api.crds import KINDS, Kind, Schema, schema
@@ -35,6 +36,8 @@ SET_BY_CHART = frozenset(
         "mutating_configuration",
         "validating_configuration",
         "alert_sinks_file",
+        "scaler_address",
+        "scaler_tls",
     }
 )
 _BOUNDS = {
@@ -128,10 +131,14 @@ def settings_page() -> str:
     lines = [
         "# Settings\n",
         "Each is an environment variable. Where the command has an option for it, that is the name without its prefix,",
-        "in lower case, with dashes. In the chart the scaler's go into `settings` and the admission plugin's into",
-        "`admission.settings`; it sets those marked (chart) itself.\n",
+        "in lower case, with dashes. In the chart the scaler's go into `settings`, the admission plugin's into",
+        "`admission.settings` and the actuator's into `actuator.settings`; it sets those marked (chart) itself.\n",
     ]
-    services: dict[str, type[BaseSettings]] = {"scaler": ScalerSettings, "admission": AdmissionSettings}
+    services: dict[str, type[BaseSettings]] = {
+        "scaler": ScalerSettings,
+        "admission": AdmissionSettings,
+        "actuator": ActuatorSettings,
+    }
     for command, settings in services.items():
         lines += [f"## `wattkeeper {command}`\n", "| variable | default | meaning |", "| --- | --- | --- |"]
         for name, field in settings.model_fields.items():
@@ -157,6 +164,7 @@ def values_schema(text: str) -> str:
     values: dict[str, Any] = json.loads(text)
     values["properties"]["settings"] = _settings_schema(ScalerSettings)
     values["properties"]["admission"]["properties"]["settings"] = _settings_schema(AdmissionSettings)
+    values["properties"]["actuator"]["properties"]["settings"] = _settings_schema(ActuatorSettings)
     return json.dumps(values, indent=2) + "\n"
 
 

@@ -55,6 +55,18 @@ VARIANTS: dict[str, dict[str, object]] = {
         "rbac": {"pinPods": False},
     },
     "no admission plugin": {"admission": {"enabled": False}},
+    "no actuator": {"actuator": {"enabled": False}},
+    "an actuator of one's own making": {
+        "actuator": {
+            "replicas": 1,
+            "settings": {"WATTKEEPER_RAISE_SECONDS": 60},
+            "extraEnv": [{"name": "WATTKEEPER_EXTRA", "value": "x"}],
+            "restoreOnUninstall": False,
+            "serviceAccount": {"name": "own-actuator", "annotations": {"note": "x"}},
+            "metricsPort": 9100,
+            "affinity": {"nodeAffinity": {}},
+        },
+    },
     "an admission plugin of one's own making": {
         "admission": {
             "replicas": 1,
@@ -248,11 +260,13 @@ def test_settings_become_environment_variables(plane: Plane) -> None:
     values = {
         "settings": {"WATTKEEPER_TICK_SECONDS": 10},
         "admission": {"settings": {"WATTKEEPER_USAGE_SECONDS": 20}},
+        "actuator": {"settings": {"WATTKEEPER_RAISE_SECONDS": 60}},
     }
     items = rendered_chart(values=values)
     for component, name, value in (
         ("scaler", "WATTKEEPER_TICK_SECONDS", "10"),
         ("admission", "WATTKEEPER_USAGE_SECONDS", "20"),
+        ("actuator", "WATTKEEPER_RAISE_SECONDS", "60"),
     ):
         assert {one["name"]: one.get("value") for one in container(items, component)["env"]}[name] == value
 
@@ -284,6 +298,8 @@ def test_alert_sinks_come_from_a_secret_that_changes_without_a_restart(plane: Pl
         {"rbac": {"pinPods": "yes"}},
         {"admission": {"settings": {"WATTKEEPER_TICK_SECONDS": 5}}},
         {"admission": {"alerts": {"sinks": []}}},
+        {"actuator": {"settings": {"WATTKEEPER_SCALER_ADDRESS": "x:1"}}},
+        {"actuator": {"replicas": 0}},
         {"prometheusRule": {"labels": {"a": 1}}},
         {"admission": {"webhook": {"failurePolicy": "Warn"}}},
         {"admission": {"webhook": {"timeoutSeconds": 30}}},
@@ -294,6 +310,35 @@ def test_alert_sinks_come_from_a_secret_that_changes_without_a_restart(plane: Pl
 def test_values_that_mean_nothing_are_refused(plane: Plane, values: dict[str, object]) -> None:
     with pytest.raises(ChartError):
         rendered_chart(values=values)
+
+
+def test_without_the_actuator_nothing_of_it_is_installed(plane: Plane) -> None:
+    assert of_component(rendered_chart(values={"actuator": {"enabled": False}}), "actuator") == []
+
+
+def test_the_actuator_s_scaled_objects_ask_the_release_s_own_scaler(plane: Plane) -> None:
+    items = rendered_chart(namespace="power")
+    environment = {one["name"]: one.get("value") for one in container(items, "actuator")["env"]}
+    service = only(items, "Service")
+    port = {one["name"]: one["port"] for one in service["spec"]["ports"]}["grpc"]
+    assert environment["WATTKEEPER_SCALER_ADDRESS"] == f"{service['metadata']['name']}.power.svc:{port}"
+    assert environment["WATTKEEPER_SCALER_TLS"] == "true"
+    authentication = only(items, "ClusterTriggerAuthentication")
+    assert environment["WATTKEEPER_TRIGGER_AUTHENTICATION"] == authentication["metadata"]["name"]
+    plain = rendered_chart(values={"tls": {"enabled": False}})
+    environment = {one["name"]: one.get("value") for one in container(plain, "actuator")["env"]}
+    assert environment["WATTKEEPER_SCALER_TLS"] == "false"
+    assert "WATTKEEPER_TRIGGER_AUTHENTICATION" not in environment
+
+
+def test_an_uninstallation_first_puts_back_what_the_actuator_has_changed(plane: Plane) -> None:
+    job = only(rendered_chart(), "Job", "actuator")
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
+    pod = job["spec"]["template"]["spec"]
+    assert pod["containers"][0]["args"] == ["actuator", "--restore"]
+    assert pod["serviceAccountName"] == only(rendered_chart(), "ServiceAccount", "actuator")["metadata"]["name"]
+    without = rendered_chart(values={"actuator": {"restoreOnUninstall": False}})
+    assert [one for one in without if one["kind"] == "Job"] == []
 
 
 async def test_an_upgrade_keeps_the_certificates(bench: Bench) -> None:
@@ -319,7 +364,8 @@ async def test_an_upgrade_keeps_the_certificates(bench: Bench) -> None:
         ]
         assert await bench.replicas(f"{release}-wattkeeper") == 3
     finally:
-        helm("uninstall", release, f"--namespace={release}", kubeconfig=kubeconfig)
+        # Nothing runs here that could put anything back.
+        helm("uninstall", release, f"--namespace={release}", "--no-hooks", kubeconfig=kubeconfig)
 
 
 async def test_every_sample_is_taken_as_it_is(bench: Bench) -> None:

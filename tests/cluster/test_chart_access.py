@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.cluster.chart import only, rendered_access
 from tests.cluster.controlplane.api import Api, Object
 from tests.cluster.controlplane.bench import Bench
-from wattkeeper.cluster.interface import WATCHED_BY_ADMISSION
+from wattkeeper.cluster.interface import WATCHED_BY_ACTUATOR, WATCHED_BY_ADMISSION
 from wattkeeper.cluster.resources import RESOURCES
 
 
@@ -98,3 +98,37 @@ async def test_the_admission_plugin_may_do_what_it_must_and_no_more(bench: Bench
             assert not await allowed(api, verb, "nodes"), f"{verb} nodes"
         assert not await allowed(api, "patch", "nodes", sub="status")
         assert not await allowed(api, "get", "nodes")
+
+
+async def test_the_actuator_may_do_what_it_must_and_no_more(bench: Bench) -> None:
+    name = bench.namespace  # Unique, because roles for the whole cluster are named like the release.
+    items = rendered_access("actuator", release=name, namespace=bench.namespace)
+    for item in items:
+        await bench.apply(item)
+    account = only(items, "ServiceAccount", "actuator")["metadata"]["name"]
+    connection = (await bench.account(bench.namespace, account)).connection
+    own, other = bench.namespace, "default"
+    written = {
+        "inferenceservices": ("patch",),
+        "llminferenceservices": ("patch",),
+        "scaledobjects": ("create", "patch", "delete"),
+        "powerrecommendations": ("patch",),
+    }
+    async with Api(connection) as api:
+        for kind in WATCHED_BY_ACTUATOR:
+            resource = RESOURCES[kind]
+            for verb in ("list", "watch"):
+                assert await allowed(api, verb, resource.plural, group=resource.group), f"{verb} {resource.plural}"
+            for verb in ("create", "patch", "update", "delete"):
+                expected = verb in written.get(resource.plural, ())
+                found = await allowed(api, verb, resource.plural, group=resource.group)
+                assert found == expected, f"{verb} {resource.plural}"
+        assert await allowed(api, "patch", "powerrecommendations", group="wattkeeper.dev", sub="status")
+        assert await allowed(api, "create", "events", group="events.k8s.io", namespace=other)
+        leases = "coordination.k8s.io"
+        assert await allowed(api, "patch", "leases", group=leases, namespace=own, name="wattkeeper-actuator")
+        assert not await allowed(api, "patch", "leases", group=leases, namespace=own, name="wattkeeper-scaler")
+        assert not await allowed(api, "create", "leases", group=leases, namespace=other)
+        assert not await allowed(api, "patch", "deployments", group="apps", sub="scale", namespace=other)
+        for resource in ("pods", "secrets", "configmaps", "nodes"):
+            assert not await allowed(api, "list", resource, namespace=own), resource

@@ -84,6 +84,18 @@ class Gate(Wire, frozen=True, kw_only=True):
     ] = 600
 
 
+class ActuationRules(Wire, frozen=True, kw_only=True):
+    """What the actuator may change of KServe's objects besides their maxReplicas (mode Scale)."""
+
+    lower_min_replicas: Annotated[
+        bool,
+        Meta(
+            description="A ceiling may lower minReplicas too (and replicas, where KServe scales nothing). Without "
+            "it, a ceiling below minReplicas is not kept."
+        ),
+    ] = False
+
+
 class Alerts(Wire, frozen=True, kw_only=True):
     """Who is told about the policy's services."""
 
@@ -124,6 +136,7 @@ class PowerCappingPolicySpec(Wire, frozen=True, kw_only=True):
     requests: Requests | None = None
     gate: Gate | None = None
     alerts: Alerts | None = None
+    actuation: ActuationRules | None = None
 
 
 class PowerCappingPolicyStatus(Wire, frozen=True, kw_only=True):

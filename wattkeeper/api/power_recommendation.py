@@ -22,7 +22,7 @@ Reason = Literal[
 ]
 
 
-ACTUATOR_CONDITIONS: Final = ("Actuated", "Reverted")
+ACTUATOR_CONDITIONS: Final = ("Actuated", "Reverted", "PolicyUnknown")
 """Conditions that the actuator writes; all others are the leader's."""
 
 
@@ -50,6 +50,13 @@ class ActuatedField(Wire, frozen=True, kw_only=True):
         Annotated[int, Meta(description="What it was, and becomes again. Absent where the field was not set.")] | None
     ) = None
     written: Annotated[int, Meta(description="What the actuator writes.")]
+    previous: (
+        Annotated[int, Meta(description="What it wrote before that: a change is noted here before it is made.")] | None
+    ) = None
+
+    def is_ours(self, value: int | None) -> bool:
+        """Says whether a value of the field is one that the actuator has written."""
+        return value is not None and value in (self.written, self.previous)
 
 
 class Actuation(Wire, frozen=True, kw_only=True):
@@ -64,6 +71,7 @@ class Actuation(Wire, frozen=True, kw_only=True):
     since: Annotated[str, Meta(description="Since when the actuator acts on the service.")] = ""
     reverts: Annotated[int, Meta(description="How often in a row somebody put a field back.")] = 0
     reverted_at: Annotated[str, Meta(description="When that last happened.")] = ""
+    reverted_by: Annotated[str, Meta(description="Who did it, by the names of field managers.")] = ""
 
 
 class PowerRecommendationSpec(Wire, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ import click
 # Command -> (the module that holds it, one line for the overview). Loading a command's module can cost half a second
 # (numpy, grpc), so the overview itself loads none.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "actuator": ("wattkeeper.cli.actuator", "Run the actuator: ceilings on KServe's services."),
     "admission": ("wattkeeper.cli.admission", "Run the admission plugin: requests and power gates on new pods."),
     "crds": ("wattkeeper.cli.crds", "Print the CustomResourceDefinitions."),
     "demo": ("wattkeeper.cli.demo", "See a power budget being kept, without a cluster."),

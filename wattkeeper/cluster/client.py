@@ -184,10 +184,17 @@ class KubernetesCluster:
         """Writes an Event, or counts it into its series."""
         await self._events.record(event)
 
-    async def hold_lease(self, *, namespace: str, name: str, holder: str, duration_seconds: int, now: float) -> bool:
+    async def hold_lease(
+        self, *, namespace: str, name: str, holder: str, duration_seconds: int, now: float, by_force: bool = False
+    ) -> bool:
         """Takes or renews a Lease. Returns whether this holder has it now."""
         return await self._leases.hold(
-            namespace=namespace, name=name, holder=holder, duration_seconds=duration_seconds, now=now
+            namespace=namespace,
+            name=name,
+            holder=holder,
+            duration_seconds=duration_seconds,
+            now=now,
+            by_force=by_force,
         )
 
     async def release_lease(self, *, namespace: str, name: str, holder: str) -> None:

@@ -255,8 +255,19 @@ class Cluster(Protocol):
         """Writes an Event (events.k8s.io/v1)."""
         ...
 
-    async def hold_lease(self, *, namespace: str, name: str, holder: str, duration_seconds: int, now: float) -> bool:
-        """Takes or renews a Lease (coordination.k8s.io/v1). Returns whether this holder has it now."""
+    async def hold_lease(
+        self, *, namespace: str, name: str, holder: str, duration_seconds: int, now: float, by_force: bool = False
+    ) -> bool:
+        """Takes or renews a Lease (coordination.k8s.io/v1). Returns whether this holder has it now.
+
+        Args:
+            namespace: the Lease's.
+            name: the Lease's.
+            holder: who wants it.
+            duration_seconds: how long others wait after this.
+            now: Unix seconds.
+            by_force: take it from whoever has it. Who had it may go on believing so for as long as it asked for.
+        """
         ...
 
     async def release_lease(self, *, namespace: str, name: str, holder: str) -> None:

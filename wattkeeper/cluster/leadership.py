@@ -42,6 +42,13 @@ class Leadership:
 
     async def renew(self) -> None:
         """Takes or renews the Lease. A failure leaves things as they are: time decides."""
+        await self._hold(by_force=False)
+
+    async def seize(self) -> None:
+        """Takes the Lease from whoever has it, who may not know for as long as it had asked for."""
+        await self._hold(by_force=True)
+
+    async def _hold(self, *, by_force: bool) -> None:
         asked_at = self._clock.now()
         held_before = self.holds(asked_at)
         try:
@@ -51,6 +58,7 @@ class Leadership:
                 holder=self._holder,
                 duration_seconds=self._duration_seconds,
                 now=asked_at,
+                by_force=by_force,
             )
         except ClusterError as error:
             LOG.warning("cannot renew the lease %s/%s: %s", self._namespace, self._name, error)

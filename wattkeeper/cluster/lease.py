@@ -46,8 +46,10 @@ class Leases:
         # What each Lease said when it last changed, and when that was seen.
         self._seen: dict[tuple[str, str], tuple[LeaseSpec, float]] = {}
 
-    async def hold(self, *, namespace: str, name: str, holder: str, duration_seconds: int, now: float) -> bool:
-        """Takes or renews a Lease. Returns whether the holder has it now."""
+    async def hold(
+        self, *, namespace: str, name: str, holder: str, duration_seconds: int, now: float, by_force: bool = False
+    ) -> bool:
+        """Takes or renews a Lease, by force from whoever has it. Returns whether the holder has it now."""
         lease = await self._read(namespace, name)
         if lease is None:
             return await self._create(namespace, name, holder, duration_seconds, now)
@@ -57,7 +59,8 @@ class Leases:
             changed_at = now
             self._seen[namespace, name] = (spec, now)
         ours = spec.holder_identity == holder
-        if not ours and spec.holder_identity and now - changed_at < (spec.lease_duration_seconds or duration_seconds):
+        taken = not ours and bool(spec.holder_identity)
+        if taken and not by_force and now - changed_at < (spec.lease_duration_seconds or duration_seconds):
             return False
         wanted: dict[str, object] = {
             "holderIdentity": holder,

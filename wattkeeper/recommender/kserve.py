@@ -65,7 +65,7 @@ class Part:
         now = read_field(self.service, field)
         if actuation is not None and actuation.uid == self.service.metadata.uid:
             for one in actuation.fields:
-                if one.field == field and one.written == now:
+                if one.field == field and one.is_ours(now):
                     return one.original
         return now
 

@@ -199,10 +199,13 @@ class TwinCluster:
                 return
         self._events.append(SeenEvent(record=event, first_seen=now, last_seen=now))
 
-    async def hold_lease(self, *, namespace: str, name: str, holder: str, duration_seconds: int, now: float) -> bool:
+    async def hold_lease(
+        self, *, namespace: str, name: str, holder: str, duration_seconds: int, now: float, by_force: bool = False
+    ) -> bool:
         """Takes or renews a Lease."""
         lease = self._leases.get((namespace, name))
-        if lease and lease.holder not in ("", holder) and now - lease.renewed < lease.duration_seconds:
+        taken = lease is not None and lease.holder not in ("", holder)
+        if lease and taken and not by_force and now - lease.renewed < lease.duration_seconds:
             return False
         self._leases[namespace, name] = _Lease(holder=holder, duration_seconds=duration_seconds, renewed=now)
         return True

@@ -44,6 +44,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if .Values.admission.enabled -}}
 {{- $accounts = append $accounts (print $prefix (include "wattkeeper.admission.serviceAccountName" .)) -}}
 {{- end -}}
+{{- if .Values.actuator.enabled -}}
+{{- $accounts = append $accounts (print $prefix (include "wattkeeper.actuator.serviceAccountName" .)) -}}
+{{- end -}}
 {{- $accounts | toJson }}
 {{- end }}
 

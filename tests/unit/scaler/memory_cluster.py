@@ -162,8 +162,12 @@ class MemoryCluster:
         self._fail("record", event.regarding.metadata.name)
         self.events.append(event)
 
-    async def hold_lease(self, *, namespace: str, name: str, holder: str, duration_seconds: int, now: float) -> bool:
+    async def hold_lease(
+        self, *, namespace: str, name: str, holder: str, duration_seconds: int, now: float, by_force: bool = False
+    ) -> bool:
         self._fail("lease", name)
+        if by_force:
+            self.lease_holders[name] = holder
         return self.lease_holders.setdefault(name, holder) == holder
 
     async def release_lease(self, *, namespace: str, name: str, holder: str) -> None:

@@ -1,0 +1,126 @@
+"""Events: a function per reason, each with the key under which repetitions are one series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kserve_hooks.actions import Action, ApplyScaledObject, DeleteScaledObject, Publish, SetFields, describe
+from kserve_hooks.capped import Capped
+from wattkeeper.api.conditions import message_of, message_unless
+from wattkeeper.api.meta import Condition
+from wattkeeper.api.power_recommendation import PowerRecommendation
+from wattkeeper.cluster.interface import EventRecord
+from wattkeeper.cluster.kserve import KServeService, read_field
+from wattkeeper.recommender.kserve import Workload
+
+
+def ceiling_written(regarding: PowerRecommendation, what: str) -> EventRecord:
+    """A service is held at other bounds than before."""
+    return EventRecord(
+        regarding=regarding,
+        type="Normal",
+        reason="CeilingWritten",
+        action="Actuate",
+        note=f"The actuator has {what}.",
+        dedupe_key="ceiling-written",
+    )
+
+
+def scaled_object_written(regarding: PowerRecommendation, what: str) -> EventRecord:
+    """A ScaledObject of ours was made or changed."""
+    return EventRecord(
+        regarding=regarding,
+        type="Normal",
+        reason="ScaledObjectWritten",
+        action="Actuate",
+        note=f"The actuator has {what}.",
+        dedupe_key="scaled-object-written",
+    )
+
+
+def restored(regarding: PowerRecommendation, what: str) -> EventRecord:
+    """What a user had is back."""
+    return EventRecord(
+        regarding=regarding,
+        type="Normal",
+        reason="Restored",
+        action="Restore",
+        note=f"The actuator has {what}: the service is as it was.",
+        dedupe_key="restored",
+    )
+
+
+def hindered(regarding: PowerRecommendation, why: str, message: str) -> EventRecord:
+    """Something keeps the actuator from keeping a ceiling; the reason is the condition's own."""
+    return EventRecord(
+        regarding=regarding,
+        type="Warning",
+        reason=why,
+        action="Actuate",
+        note=message,
+        dedupe_key=f"hindered/{why}",
+    )
+
+
+def put_back(regarding: PowerRecommendation, message: str) -> EventRecord:
+    """Somebody puts back what the actuator writes."""
+    return EventRecord(
+        regarding=regarding,
+        type="Warning",
+        reason="PutBack",
+        action="Actuate",
+        note=message,
+        dedupe_key="put-back",
+    )
+
+
+def policy_unknown(regarding: KServeService | Workload, name: str) -> EventRecord:
+    """An annotation names a policy that does not exist."""
+    return EventRecord(
+        regarding=regarding,
+        type="Warning",
+        reason="PolicyUnknown",
+        action="Select",
+        note=f"No PowerCappingPolicy {name} in namespace {regarding.metadata.namespace}: correct the annotation "
+        "wattkeeper.dev/policy, or create the policy. Until then selectors count.",
+        dedupe_key=f"policy-unknown/{name}",
+    )
+
+
+def events_of(capped: Capped, actions: list[Action]) -> Iterator[EventRecord]:
+    """Yields what the actions of one service mean to people."""
+    one = capped.recommendation
+    recorded = capped.recorded()
+    for action in actions:
+        match action:
+            case SetFields(service=service, fields=fields):
+                back = all(
+                    path in recorded and recorded[path].original == value and read_field(service, path) != value
+                    for path, value in fields
+                )
+                what = describe(action)
+                yield restored(one, what) if back else ceiling_written(one, what)
+            case ApplyScaledObject():
+                yield scaled_object_written(one, _past(describe(action)))
+            case DeleteScaledObject():
+                yield restored(one, _past(describe(action)))
+            case Publish(conditions=conditions):
+                yield from _said(one, conditions)
+            case _:
+                pass
+
+
+def _said(one: PowerRecommendation, conditions: tuple[Condition, ...]) -> Iterator[EventRecord]:
+    before = one.status.conditions
+    for condition in conditions:
+        if condition.type == "Actuated" and condition.status == "False":
+            reason = next((each.reason for each in before if each.type == "Actuated"), "")
+            if reason != condition.reason or not message_unless(before, "Actuated"):
+                yield hindered(one, condition.reason, condition.message)
+        if condition.type == "Reverted" and message_of(before, "Reverted") != condition.message:
+            yield put_back(one, condition.message)
+
+
+def _past(what: str) -> str:
+    verb, _, rest = what.partition(" ")
+    return f"{ {'make': 'made', 'change': 'changed', 'delete': 'deleted'}.get(verb, verb) } {rest}"

@@ -1,0 +1,132 @@
+"""Sends planned actions to the cluster: one service's in order, several services' at once, and only as the leader.
+
+A view is late by a moment, so a write that succeeded is not sent again until the view shows another version of the
+object, or long enough has passed. What the API server or a webhook refuses is left alone for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from kserve_hooks.actions import (
+    Action,
+    Announce,
+    ApplyScaledObject,
+    DeleteScaledObject,
+    Hold,
+    Publish,
+    ServicePlan,
+    SetFields,
+    describe,
+)
+from kserve_hooks.metrics import ActuatorMetrics
+from wattkeeper.cluster.errors import ClusterError, ConflictError, NotFoundError, RefusedError
+from wattkeeper.cluster.interface import Cluster
+
+LOG = logging.getLogger(__name__)
+LATE_SECONDS: Final = 10.0
+"""A view that shows nothing new after this has nothing new to show."""
+REFUSED_SECONDS: Final = 60.0
+
+
+class Executor:
+    """Executes plans for one term of leadership."""
+
+    def __init__(
+        self, cluster: Cluster, metrics: ActuatorMetrics, may_write: Callable[[], bool], *, concurrency: int
+    ) -> None:
+        """Takes what writing needs.
+
+        Args:
+            cluster: where to.
+            metrics: writes are counted there.
+            may_write: says, before each write, whether this replica still leads.
+            concurrency: services at the same time.
+        """
+        self._cluster = cluster
+        self._metrics = metrics
+        self._may_write = may_write
+        self._concurrency = concurrency
+        self._sent: dict[tuple[str, str], tuple[str, float]] = {}
+        self._refused: dict[str, tuple[str, float]] = {}
+
+    def refused(self, now: float) -> Mapping[str, str]:
+        """Returns what was said to writes that were refused lately, by the key of their plan."""
+        self._refused = {key: one for key, one in self._refused.items() if now < one[1]}
+        return {key: message for key, (message, _) in self._refused.items()}
+
+    async def execute(self, plans: Iterable[ServicePlan], now: float) -> None:
+        """Executes plans. A failure ends its service's own, and is planned again in the next pass."""
+        self._sent = {key: one for key, one in self._sent.items() if now - one[1] < LATE_SECONDS}
+        waiting = iter([plan for plan in plans if plan.actions])
+
+        async def work() -> None:
+            for plan in waiting:
+                await self._service(plan, now)
+
+        await asyncio.gather(*(work() for _ in range(self._concurrency)))
+
+    async def _service(self, plan: ServicePlan, now: float) -> None:
+        for action in plan.actions:
+            kind = type(action).__name__
+            what, version = _subject(action)
+            if self._sent.get((kind, what), ("", 0.0))[0] == version != "":
+                return  # The view does not show yet what was written, and the rest follows from it.
+            if not self._may_write():
+                self._metrics.writes.labels(kind, "not-leading").inc()
+                return
+            try:
+                await self._send(action)
+            except ClusterError as error:
+                self._failed(plan, kind, action, error, now)
+                return
+            self._metrics.writes.labels(kind, "written").inc()
+            if version:
+                self._sent[kind, what] = (version, now)
+            if not isinstance(action, Announce):
+                LOG.info("%s", describe(action))
+
+    def _failed(self, plan: ServicePlan, kind: str, action: Action, error: ClusterError, now: float) -> None:
+        if isinstance(error, ConflictError | NotFoundError):
+            # Somebody was quicker; the next pass sees what there is.
+            self._metrics.writes.labels(kind, "outdated").inc()
+            LOG.info("cannot %s, because it has changed: %s", describe(action), error)
+            return
+        self._metrics.writes.labels(kind, "failed").inc()
+        LOG.warning("cannot %s: %s", describe(action), error)
+        if isinstance(error, RefusedError):
+            self._refused[plan.key] = (str(error), now + REFUSED_SECONDS)
+
+    async def _send(self, action: Action) -> None:
+        match action:
+            case Hold(regarding=one, held=held):
+                await self._cluster.hold_recommendation(one, held=held)
+            case Publish(regarding=one, actuation=actuation, conditions=conditions):
+                await self._cluster.write_actuation(one, actuation=actuation, conditions=conditions)
+            case SetFields(service=service, fields=fields):
+                await self._cluster.set_replica_fields(service, dict(fields))
+            case ApplyScaledObject(wanted=wanted):
+                await self._cluster.apply_scaled_object(wanted)
+            case DeleteScaledObject(gone=gone):
+                await self._cluster.delete_scaled_object(gone)
+            case Announce(event=event):
+                await self._cluster.record(event)
+
+
+def _subject(action: Action) -> tuple[str, str]:
+    """Returns what an action writes, and the version that it was planned from; "" where that does not matter."""
+    match action:
+        case Hold(regarding=one) | Publish(regarding=one):
+            return one.metadata.uid, one.metadata.resource_version
+        case SetFields(service=service):
+            return service.metadata.uid, service.metadata.resource_version
+        case ApplyScaledObject(wanted=wanted, before=before):
+            version = "absent" if before is None else before.metadata.resource_version
+            return f"{wanted.metadata.namespace}/{wanted.metadata.name}", version
+        case DeleteScaledObject(gone=gone):
+            return gone.metadata.uid, gone.metadata.resource_version
+        case Announce():
+            return "", ""

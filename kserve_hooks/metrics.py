@@ -1,0 +1,43 @@
+"""What Prometheus sees of this room."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class ActuatorMetrics:
+    """One set of metrics per registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.leader = Gauge("wattkeeper_actuator_leader", "1 while this replica leads.", registry=registry)
+        self.passes = Counter(
+            "wattkeeper_actuator_passes",
+            "Passes over all services, by what became of them.",
+            ["result"],
+            registry=registry,
+        )
+        self.pass_seconds = Histogram(
+            "wattkeeper_actuator_pass_seconds", "How long a pass took, writes included.", registry=registry
+        )
+        self.writes = Counter(
+            "wattkeeper_actuator_writes",
+            "Writes, by what was written and the outcome.",
+            ["what", "outcome"],
+            registry=registry,
+        )
+        self.services = Gauge(
+            "wattkeeper_actuator_services",
+            "Services whose ceiling is kept, by who scales them.",
+            ["autoscaler"],
+            registry=registry,
+        )
+        self.hindered = Gauge(
+            "wattkeeper_actuator_hindered_services",
+            "Services whose ceiling something keeps from being kept.",
+            registry=registry,
+        )
+        self.view_staleness_seconds = Gauge(
+            "wattkeeper_view_staleness_seconds",
+            "Seconds since the least recently heard watch said anything.",
+            registry=registry,
+        )

@@ -1,0 +1,145 @@
+"""The core: from the view and the time to actions. It reads no clock and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+
+from kserve_hooks.actions import Action, Announce, ApplyScaledObject, DeleteScaledObject, ServicePlan, SetFields
+from kserve_hooks.capped import Capped, find_capped
+from kserve_hooks.ceilings import Rises
+from kserve_hooks.desired import NOTHING, Desired, desired
+from kserve_hooks.events import events_of, policy_unknown
+from kserve_hooks.reconcile import reconcile
+from kserve_hooks.reverts import RevertOptions, Sightings
+from kserve_hooks.scaled_objects import TriggerOptions
+from wattkeeper.api.conditions import Finding
+from wattkeeper.api.marks import POLICY_ANNOTATION
+from wattkeeper.api.power_capping_policy import PowerCappingPolicy
+from wattkeeper.api.power_recommendation import PowerRecommendation
+from wattkeeper.cluster.actuation import is_ours
+from wattkeeper.cluster.freshness import Freshness
+from wattkeeper.cluster.interface import View
+from wattkeeper.cluster.kserve import InferenceService, LLMInferenceService
+from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, ScaledObject
+from wattkeeper.recommender.kserve import KServeServices
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanOptions:
+    """How ceilings are kept.
+
+    Attributes:
+        trigger: how triggers of ours look.
+        reverts: when somebody has put something back often enough.
+        raise_seconds: how long a ceiling must have been too low before it rises.
+    """
+
+    trigger: TriggerOptions
+    reverts: RevertOptions
+    raise_seconds: float = 30.0
+
+
+class Planner:
+    """Plans for one term of leadership: what it remembers only delays what it does."""
+
+    def __init__(self, view: View, freshness: Freshness, options: PlanOptions) -> None:
+        """Takes what plans are made from."""
+        self._view = view
+        self._options = options
+        self._freshness = freshness
+        self._rises = Rises(raise_seconds=options.raise_seconds)
+        self._sightings = Sightings()
+        self._announced: dict[str, str] = {}
+
+    def plan(self, now: float, refused: Mapping[str, str]) -> list[ServicePlan]:
+        """Returns what is to be done so that every ceiling is kept, and what is over is put back.
+
+        Args:
+            now: Unix seconds.
+            refused: what an API server or a webhook said to the last write for a service, by its key.
+        """
+        fresh = not self._freshness.stale(now)
+        plans = [self._service(one, now, refused, fresh=fresh) for one in find_capped(self._view)]
+        return [*plans, *self._orphans(), *self._unknown_policies()]
+
+    def restoration(self, now: float) -> list[ServicePlan]:
+        """Returns what is to be done so that everything is as users had it."""
+        plans = (self._reconciled(one, NOTHING, (), now) for one in find_capped(self._view))
+        return [plan for plan in (*plans, *self._orphans()) if plan.actions]
+
+    def _service(self, one: Capped, now: float, refused: Mapping[str, str], *, fresh: bool) -> ServicePlan:
+        key = one.recommendation.metadata.uid
+        if not one.enforced:
+            return self._reconciled(one, NOTHING, (), now)
+        if one.recommendation.status.reason == "WarmingUp":
+            return ServicePlan(key=key, actions=())  # The leader itself does not know better yet.
+        wanted = desired(one, self._rises, self._options.trigger, now, fresh=fresh)
+        why = refused.get(key)
+        if why:
+            finding = Finding(type="Actuated", holds=False, reason="WriteRefused", message=why)
+            wanted = Desired(
+                managed=wanted.managed,
+                fields=wanted.fields,
+                scaled_object=wanted.scaled_object,
+                finding=finding,
+            )
+        plan = self._reconciled(one, wanted, _annotation_finding(one), now)
+        if not why:
+            return plan
+        writes = (SetFields, ApplyScaledObject, DeleteScaledObject)
+        said = tuple(action for action in plan.actions if not isinstance(action, writes))
+        return ServicePlan(key=key, actions=said, autoscaler=plan.autoscaler, hindered=True)
+
+    def _reconciled(self, one: Capped, wanted: Desired, extra: tuple[Finding, ...], now: float) -> ServicePlan:
+        actions = reconcile(one, wanted, extra, self._sightings, self._options.reverts, now)
+        announced: list[Action] = [Announce(event=event) for event in events_of(one, actions)]
+        managed = one.part is not None and wanted.managed
+        return ServicePlan(
+            key=one.recommendation.metadata.uid,
+            actions=(*actions, *announced),
+            autoscaler=one.part.autoscaler if one.part is not None and managed else "",
+            hindered=wanted.finding is not None and not wanted.finding.holds,
+        )
+
+    def _orphans(self) -> Iterator[ServicePlan]:
+        """ScaledObjects of ours that no recommendation stands behind any more."""
+        known = {
+            (one.metadata.namespace, one.spec.scale_target_ref.kind, one.spec.scale_target_ref.name)
+            for one in self._recommendations()
+        }
+        for one in self._view.all(ScaledObject).values():
+            target = one.spec.scale_target_ref
+            if is_ours(one) and (one.metadata.namespace, target.kind, target.name) not in known:
+                yield ServicePlan(key=one.metadata.uid, actions=(DeleteScaledObject(gone=one),))
+
+    def _recommendations(self) -> Iterator[PowerRecommendation]:
+        yield from self._view.all(PowerRecommendation).values()
+
+    def _unknown_policies(self) -> Iterator[ServicePlan]:
+        """Annotations that name no policy, said once a term."""
+        kserve = KServeServices(self._view)
+        plain = (
+            one
+            for one in chain(self._view.all(Deployment).values(), self._view.all(LeaderWorkerSet).values())
+            if POLICY_ANNOTATION in one.metadata.annotations and kserve.service(one) is None
+        )
+        services = chain(self._view.all(InferenceService).values(), self._view.all(LLMInferenceService).values(), plain)
+        for one in services:
+            name = one.metadata.annotations.get(POLICY_ANNOTATION, "")
+            if not name or self._view.get(PowerCappingPolicy, one.metadata.namespace, name) is not None:
+                self._announced.pop(one.metadata.uid, None)
+            elif self._announced.get(one.metadata.uid) != name:
+                self._announced[one.metadata.uid] = name
+                yield ServicePlan(key=one.metadata.uid, actions=(Announce(event=policy_unknown(one, name)),))
+
+
+def _annotation_finding(one: Capped) -> tuple[Finding, ...]:
+    if one.annotation_counts:
+        return ()
+    message = (
+        f"The annotation {POLICY_ANNOTATION} names {one.annotated}, and there is no such PowerCappingPolicy in this "
+        f"namespace. {one.recommendation.spec.policy} caps the service, by its selector."
+    )
+    return (Finding(type="PolicyUnknown", holds=True, reason="NotFound", message=message),)

@@ -1,0 +1,176 @@
+"""From what shall be changed, what is changed and what was noted, to the writes in between, in an order that is safe.
+
+Before a field is changed, the recommendation notes what it was, and a finalizer keeps the note. A note goes only once
+the view shows that the user's value is back. So whoever continues after a crash knows what to put back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kserve_hooks.actions import Action, ApplyScaledObject, DeleteScaledObject, Hold, Publish, SetFields
+from kserve_hooks.capped import Capped
+from kserve_hooks.desired import Desired
+from kserve_hooks.reverts import RevertOptions, Reverts, Sightings, revert_finding
+from wattkeeper.api.conditions import Finding, with_transitions
+from wattkeeper.api.instants import format_instant
+from wattkeeper.api.power_recommendation import ACTUATOR_CONDITIONS, ActuatedField, Actuation
+from wattkeeper.cluster.actuation import FINALIZER, is_ours
+from wattkeeper.cluster.kserve import read_field
+from wattkeeper.cluster.objects import ScaledObject
+from wattkeeper.recommender.kserve import Part
+
+
+@dataclass(kw_only=True, slots=True)
+class _Fields:
+    """Attributes: notes from now on, writes by path, and fields that somebody has put back."""
+
+    notes: list[ActuatedField] = field(default_factory=list[ActuatedField])
+    writes: dict[str, int | None] = field(default_factory=dict[str, "int | None"])
+    put_back: list[str] = field(default_factory=list[str])
+    settled: bool = True
+
+
+def reconcile(
+    capped: Capped,
+    wanted: Desired,
+    extra: tuple[Finding, ...],
+    sightings: Sightings,
+    options: RevertOptions,
+    now: float,
+) -> list[Action]:
+    """Returns what to do for one service, in order. Nothing where all is as it shall be.
+
+    Args:
+        capped: the service.
+        wanted: what shall be changed.
+        extra: what else the status shall say.
+        sightings: which of our values were seen in place.
+        options: when reverts are enough.
+        now: Unix seconds.
+    """
+    reverts = Reverts.of(capped.actuation)
+    fields = _Fields()
+    if capped.part is not None:
+        fields = _fields(capped, capped.part, wanted, sightings)
+    if fields.put_back and capped.part is not None:
+        reverts = reverts.again(capped.part.service, fields.put_back, now)
+    elif reverts.count and fields.settled and now - reverts.at >= options.pause_seconds:
+        reverts = Reverts()
+    findings = [*([wanted.finding] if wanted.finding else []), *extra]
+    if reverts.count and capped.part is not None and wanted.fields:
+        said = revert_finding(capped.part.service, tuple(wanted.fields), reverts, options, now)
+        findings.append(said)
+        if reverts.paused(options, now):
+            for path in wanted.fields:
+                fields.writes.pop(path, None)
+            findings = [_given_up(one, said) for one in findings]
+    scaled, changes, note = _scaled_object(capped, wanted)
+    after = _actuation(capped, wanted, fields, reverts, note, now)
+    return _ordered(capped, after, findings, fields, [*scaled, *changes], now)
+
+
+def _fields(capped: Capped, part: Part, wanted: Desired, sightings: Sightings) -> _Fields:
+    out = _Fields()
+    recorded = capped.recorded()
+    uid = part.service.metadata.uid
+    for path, value in wanted.fields.items():
+        now = read_field(part.service, path)
+        note = recorded.get(path)
+        if note is None:
+            note = ActuatedField(field=path, original=now, written=value)
+        else:
+            if sightings.reverted(uid, note, now):
+                out.put_back.append(path)
+            if not note.is_ours(now):
+                # Somebody else's value is what a user wants now, and what is put back in the end.
+                note = ActuatedField(field=path, original=now, written=value)
+            elif value != note.written:
+                note = ActuatedField(field=path, original=note.original, written=value, previous=now)
+        out.notes.append(note)
+        if now != value:
+            out.writes[path] = value
+            out.settled = False
+    for path, note in recorded.items():
+        if path not in wanted.fields and note.is_ours(read_field(part.service, path)):
+            out.notes.append(note)
+            out.writes[path] = note.original
+    return out
+
+
+def _scaled_object(capped: Capped, wanted: Desired) -> tuple[list[Action], list[Action], str]:
+    """Returns deletions, applies, and the name to note: of what shall be there, or is still there."""
+    ours = [one for one in capped.scaled_objects if is_ours(one)]
+    target = wanted.scaled_object
+    gone: list[Action] = [
+        DeleteScaledObject(gone=one) for one in ours if target is None or one.metadata.name != target.metadata.name
+    ]
+    if target is None:
+        return gone, [], ours[0].metadata.name if ours else ""
+    before = next((one for one in ours if one.metadata.name == target.metadata.name), None)
+    same = before is not None and _same(before, target)
+    return gone, [] if same else [ApplyScaledObject(wanted=target, before=before)], target.metadata.name
+
+
+def _same(before: ScaledObject, wanted: ScaledObject) -> bool:
+    owners = {owner.uid for owner in before.metadata.owner_references}
+    return before.spec == wanted.spec and {owner.uid for owner in wanted.metadata.owner_references} <= owners
+
+
+def _actuation(
+    capped: Capped, wanted: Desired, fields: _Fields, reverts: Reverts, scaled_object: str, now: float
+) -> Actuation | None:
+    part, before = capped.part, capped.actuation
+    changed = bool(fields.notes) or bool(scaled_object)
+    if part is None or not (wanted.managed or changed):
+        return before if part is None and scaled_object else None
+    meta = part.service.metadata
+    return Actuation(
+        autoscaler=part.autoscaler,
+        kind=type(part.service).__name__,
+        name=meta.name,
+        uid=meta.uid,
+        fields=tuple(sorted(fields.notes, key=lambda one: one.field)),
+        scaled_object=scaled_object,
+        since=before.since if before is not None and before.uid == meta.uid else format_instant(now),
+        reverts=reverts.count,
+        reverted_at=reverts.stamp(),
+        reverted_by=reverts.by,
+    )
+
+
+def _ordered(
+    capped: Capped,
+    after: Actuation | None,
+    findings: list[Finding],
+    fields: _Fields,
+    scaled: list[Action],
+    now: float,
+) -> list[Action]:
+    one = capped.recommendation
+    meta, status = one.metadata, one.status
+    said = tuple(each for each in status.conditions if each.type in ACTUATOR_CONDITIONS)
+    conditions = with_transitions(tuple(findings), said, meta, now)
+    held = FINALIZER in meta.finalizers
+    changed = after is not None and (after.fields or after.scaled_object)
+    actions: list[Action] = []
+    if changed and not held and not meta.deletion_timestamp:
+        actions.append(Hold(regarding=one, held=True))
+    if after != capped.actuation or sorted(conditions, key=_type) != sorted(said, key=_type):
+        actions.append(Publish(regarding=one, actuation=after, conditions=conditions))
+    if fields.writes and capped.part is not None:
+        actions.append(SetFields(service=capped.part.service, fields=tuple(sorted(fields.writes.items()))))
+    actions += scaled
+    if not changed and held:
+        actions.append(Hold(regarding=one, held=False))
+    return actions
+
+
+def _type(condition: object) -> str:
+    return getattr(condition, "type", "")
+
+
+def _given_up(one: Finding, said: Finding) -> Finding:
+    if one.type != "Actuated":
+        return one
+    return Finding(type="Actuated", holds=False, reason="Reverted", message=said.message)

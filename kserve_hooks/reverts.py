@@ -1,0 +1,81 @@
+"""Who puts back what the actuator writes, such as a GitOps tool: seen and said, not fought in a loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wattkeeper.api.conditions import Finding
+from wattkeeper.api.instants import format_instant, parse_instant
+from wattkeeper.api.power_recommendation import ActuatedField, Actuation
+from wattkeeper.cluster.actuation import ACTUATOR_MANAGER
+from wattkeeper.cluster.kserve import KServeService, writers_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RevertOptions:
+    """When it is enough.
+
+    Attributes:
+        limit: so many reverts in a row, and the actuator stops writing.
+        pause_seconds: after which it tries once more, and after which a value that stayed makes all forgotten.
+    """
+
+    limit: int = 3
+    pause_seconds: float = 600.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reverts:
+    """How often in a row somebody put something back, when last (Unix seconds), and who."""
+
+    count: int = 0
+    at: float = 0.0
+    by: str = ""
+
+    @staticmethod
+    def of(actuation: Actuation | None) -> Reverts:
+        """Returns what a status says."""
+        if actuation is None:
+            return Reverts()
+        at = parse_instant(actuation.reverted_at) or 0.0
+        return Reverts(count=actuation.reverts, at=at, by=actuation.reverted_by)
+
+    def again(self, service: KServeService, fields: list[str], now: float) -> Reverts:
+        """Returns what to remember once somebody has put fields back."""
+        writers = sorted({one for path in fields for one in writers_of(service, path) if one != ACTUATOR_MANAGER})
+        return Reverts(count=self.count + 1, at=now, by=", ".join(writers))
+
+    def paused(self, options: RevertOptions, now: float) -> bool:
+        """Says whether nothing is to be written for now."""
+        return self.count >= options.limit and now - self.at < options.pause_seconds
+
+    def stamp(self) -> str:
+        """Returns when it last happened, as a status says it."""
+        return format_instant(self.at) if self.count else ""
+
+
+class Sightings:
+    """Remembers which of our values were seen in place, so that a first write is not taken for a second."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], int] = {}
+
+    def reverted(self, uid: str, one: ActuatedField, now: int | None) -> bool:
+        """Notes what a field is now. Returns whether our value was there and is not any more."""
+        key = (uid, one.field)
+        if now == one.written:
+            self._seen[key] = one.written
+            return False
+        return self._seen.pop(key, None) == one.written
+
+
+def revert_finding(
+    service: KServeService, fields: tuple[str, ...], reverts: Reverts, options: RevertOptions, now: float
+) -> Finding:
+    """Says who puts fields back, and what to do."""
+    who = reverts.by or "somebody"
+    what = f"{', '.join(fields)} of {type(service).__name__} {service.metadata.name}"
+    times = "once" if reverts.count == 1 else f"{reverts.count} times in a row"
+    stops = " The actuator has stopped writing for now." if reverts.paused(options, now) else ""
+    message = f"{who} put back {what} {times}: have it leave the field alone (Argo CD: ignoreDifferences).{stops}"
+    return Finding(type="Reverted", holds=True, reason="PutBack", message=message)
