@@ -9,13 +9,11 @@ from tests.cluster.controlplane.api import Object
 from tests.cluster.controlplane.plane import Plane
 from wattkeeper.api.admission import ADMISSION_ENABLED, ADMISSION_LABEL
 
-KIND = "ValidatingWebhookConfiguration"
 
-
-def hooks(items: list[Object], kind: str = KIND) -> list[Object]:
-    """Returns the webhooks of the one configuration of a kind."""
-    (found,) = (one for one in items if one["kind"] == kind)
-    return found["webhooks"]
+def checks(items: list[Object]) -> list[Object]:
+    """Returns the webhooks that check what people write."""
+    (found,) = (one for one in items if one["kind"] == "ValidatingWebhookConfiguration")
+    return [hook for hook in found["webhooks"] if hook["clientConfig"]["service"]["path"] == "/validate"]
 
 
 def asked_about(hook: Object) -> set[str]:
@@ -25,7 +23,7 @@ def asked_about(hook: Object) -> set[str]:
 
 
 def test_our_kinds_are_asked_about_everywhere_and_workloads_only_where_an_admin_opted_in(plane: Plane) -> None:
-    ours, workloads, namespaces = hooks(rendered_chart())
+    ours, workloads, namespaces = checks(rendered_chart())
     assert asked_about(ours) == {"powerbudgets.wattkeeper.dev", "powercappingpolicies.wattkeeper.dev"}
     assert "namespaceSelector" not in ours
     assert asked_about(workloads) == {
@@ -41,25 +39,24 @@ def test_our_kinds_are_asked_about_everywhere_and_workloads_only_where_an_admin_
 
 @pytest.mark.parametrize("policy", ["Ignore", "Fail"])
 def test_nobodys_write_waits_for_a_check_that_is_away(plane: Plane, policy: str) -> None:
-    for hook in hooks(rendered_chart(values={"admission": {"webhook": {"failurePolicy": policy}}})):
+    for hook in checks(rendered_chart(values={"admission": {"webhook": {"failurePolicy": policy}}})):
         assert (hook["failurePolicy"], hook["sideEffects"]) == ("Ignore", "None")
         assert hook["timeoutSeconds"] <= 5
 
 
 def test_deletions_and_statuses_are_not_asked_about(plane: Plane) -> None:
-    for hook in hooks(rendered_chart()):
+    for hook in checks(rendered_chart()):
         for rule in hook["rules"]:
             assert rule["operations"] == ["CREATE", "UPDATE"]
             assert not [resource for resource in rule["resources"] if "/" in resource]
 
 
-def test_both_configurations_find_and_trust_the_plugin_in_the_same_way(plane: Plane) -> None:
+def test_checks_find_and_trust_the_plugin_as_the_webhook_for_pods_does(plane: Plane) -> None:
     items = rendered_chart()
-    ours = [hook["clientConfig"] for hook in hooks(items)]
-    pods = [hook["clientConfig"] for hook in hooks(items, "MutatingWebhookConfiguration")]
-    assert {one["service"].pop("path") for one in ours} == {"/validate"}
-    assert {one["service"].pop("path") for one in pods} == {"/mutate-pods"}
-    assert [one for one in ours if one != pods[0]] == []
+    (mutating,) = (one for one in items if one["kind"] == "MutatingWebhookConfiguration")
+    config = mutating["webhooks"][0]["clientConfig"]
+    expected = {**config, "service": {**config["service"], "path": "/validate"}}
+    assert [hook["clientConfig"] for hook in checks(items)] == [expected] * 3
 
 
 def test_an_algorithm_that_does_not_exist_is_refused_with_those_that_do(plane: Plane) -> None:
