@@ -36,7 +36,13 @@ class Executor:
     """Executes plans for one term of leadership."""
 
     def __init__(
-        self, cluster: Cluster, metrics: ActuatorMetrics, may_write: Callable[[], bool], *, concurrency: int
+        self,
+        cluster: Cluster,
+        metrics: ActuatorMetrics,
+        may_write: Callable[[], bool],
+        wrote: Callable[[SetFields], None],
+        *,
+        concurrency: int,
     ) -> None:
         """Takes what writing needs.
 
@@ -44,11 +50,13 @@ class Executor:
             cluster: where to.
             metrics: writes are counted there.
             may_write: says, before each write, whether this replica still leads.
+            wrote: is told of each change of a user's object that succeeded.
             concurrency: services at the same time.
         """
         self._cluster = cluster
         self._metrics = metrics
         self._may_write = may_write
+        self._wrote = wrote
         self._concurrency = concurrency
         self._sent: dict[tuple[str, str], tuple[str, float]] = {}
         self._refused: dict[str, tuple[str, float]] = {}
@@ -108,6 +116,7 @@ class Executor:
                 await self._cluster.write_actuation(one, actuation=actuation, conditions=conditions)
             case SetFields(service=service, fields=fields):
                 await self._cluster.set_replica_fields(service, dict(fields))
+                self._wrote(action)
             case ApplyScaledObject(wanted=wanted):
                 await self._cluster.apply_scaled_object(wanted)
             case DeleteScaledObject(gone=gone):

@@ -64,6 +64,10 @@ class Planner:
         plans = [self._service(one, now, refused, fresh=fresh) for one in find_capped(self._view)]
         return [*plans, *self._orphans(), *self._unknown_policies()]
 
+    def wrote(self, action: SetFields) -> None:
+        """Notes a write that succeeded."""
+        self._sightings.wrote(action.service, action.fields)
+
     def restoration(self, now: float) -> list[ServicePlan]:
         """Returns what is to be done so that everything is as users had it."""
         plans = (self._reconciled(one, NOTHING, (), now) for one in find_capped(self._view))

@@ -73,14 +73,13 @@ def reconcile(
 def _fields(capped: Capped, part: Part, wanted: Desired, sightings: Sightings) -> _Fields:
     out = _Fields()
     recorded = capped.recorded()
-    uid = part.service.metadata.uid
     for path, value in wanted.fields.items():
         now = read_field(part.service, path)
         note = recorded.get(path)
         if note is None:
             note = ActuatedField(field=path, original=now, written=value)
         else:
-            if sightings.reverted(uid, note, now):
+            if sightings.reverted(part.service, note, now):
                 out.put_back.append(path)
             if not note.is_ours(now):
                 # Somebody else's value is what a user wants now, and what is put back in the end.

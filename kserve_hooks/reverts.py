@@ -55,14 +55,27 @@ class Reverts:
 
 
 class Sightings:
-    """Remembers which of our values were seen in place, so that a first write is not taken for a second."""
+    """Remembers which of our values were in place, so that a first write is not taken for a second.
+
+    A write that succeeded was in place, though a pass may never see it: whoever puts it back can be quicker.
+    """
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], int] = {}
+        self._written_from: dict[str, str] = {}
 
-    def reverted(self, uid: str, one: ActuatedField, now: int | None) -> bool:
+    def wrote(self, service: KServeService, fields: tuple[tuple[str, int | None], ...]) -> None:
+        """Notes a write that succeeded. The API server took it for exactly this version of the service."""
+        meta = service.metadata
+        self._written_from[meta.uid] = meta.resource_version
+        self._seen |= {(meta.uid, field): value for field, value in fields if value is not None}
+
+    def reverted(self, service: KServeService, one: ActuatedField, now: int | None) -> bool:
         """Notes what a field is now. Returns whether our value was there and is not any more."""
-        key = (uid, one.field)
+        meta = service.metadata
+        if self._written_from.get(meta.uid) == meta.resource_version:
+            return False  # The view does not show our write yet.
+        key = (meta.uid, one.field)
         if now == one.written:
             self._seen[key] = one.written
             return False

@@ -28,6 +28,15 @@ async def test_a_revert_is_written_over_and_named(world: World) -> None:
     assert "PutBack" in world.events()
 
 
+async def test_somebody_quicker_than_a_pass_is_counted_too(world: World) -> None:
+    await capped(world)
+    for _ in range(3):
+        world.edit(max_replicas=8)
+        await world.passes()
+    assert world.reason() == ("False", "Reverted")
+    assert world.bounds() == (None, 8)
+
+
 async def test_after_some_reverts_the_actuator_stops_and_says_so(world: World) -> None:
     await capped(world)
     await put_back(world, 3)
