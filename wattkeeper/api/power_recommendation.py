@@ -38,7 +38,7 @@ class WaitingPod(Wire, frozen=True, kw_only=True):
 
     name: Annotated[str, Meta(description="The pod's name.")]
     since: Annotated[str, Meta(description="When it was created.")]
-    budget: Annotated[str, Meta(description="The budget that binds; absent while the grant itself is lower.")] = ""
+    budget: Annotated[str, Meta(description="The budget that binds; absent for pods beyond the demand.")] = ""
     missing_watts: Annotated[float, Meta(description="What that budget lacks, in watts.")] = 0.0
 
 
