@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from admission.alert_metrics import AlertMetrics
 from admission.certificate_metrics import CertificateMetrics
 from admission.metrics import AdmissionMetrics
+from kserve_hooks.metrics import ActuatorMetrics
 from scaler.metrics import ScalerMetrics
 from tests.unit.scaler.results import Row, decision
 
@@ -34,13 +35,14 @@ def described() -> dict[str, str]:
 
 def metrics() -> dict[str, set[str]]:
     """Every metric that services show, with its labels."""
-    scaler, admission = CollectorRegistry(), CollectorRegistry()
+    scaler, admission, actuator = CollectorRegistry(), CollectorRegistry(), CollectorRegistry()
     ScalerMetrics(scaler).plan.result = decision(Row())
     AlertMetrics(admission)
     AdmissionMetrics(admission)
     CertificateMetrics(admission)
+    ActuatorMetrics(actuator)
     known: dict[str, set[str]] = {}
-    for registry in (scaler, admission):
+    for registry in (scaler, admission, actuator):
         # Counters without a label value yet show no sample, so the collectors are asked for their labels.
         for collector, names in registry._collector_to_names.items():  # pyright: ignore[reportPrivateUsage]
             labels: set[str] = set(getattr(collector, "_labelnames", ()))
