@@ -94,6 +94,5 @@ def expected(snapshot: Snapshot, worst: Draw) -> Draw:
     share = snapshot.active_watts.sum(axis=0) / fleet if fleet > 0.0 else np.ones(len(snapshot.domains))
     further = snapshot.unit_watts * np.minimum(share, 1.0)
     # Where one cannot land, it draws nothing, wherever others run: new replicas may be steered away from there.
-    np.maximum(further, worst.each, out=further)
-    further *= snapshot.unit_watts > 0.0
+    np.maximum(further, worst.each, out=further, where=snapshot.unit_watts > 0.0)
     return Draw(active=worst.active, each=worst.each, further=further)

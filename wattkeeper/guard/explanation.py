@@ -13,7 +13,7 @@ from wattkeeper.guard.standing import any_domain, over_watts, standing_grants
 
 _NAMED = 5
 # So many services' watts in all domains stay in a processor's cache while they are worked on.
-_AT_ONCE = 64
+_AT_ONCE = 128
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,16 +85,18 @@ def _most_lacking(snapshot: Snapshot, outcome: Outcome, rows: Ints) -> tuple[Int
     share = np.divide(kept, active, out=np.zeros(len(rows)), where=active > 0)
     added = (np.maximum(wanted - running, 0) - np.maximum(grants - running, 0)).astype(np.float64)
     raised = np.maximum(wanted - np.maximum(snapshot.committed[rows], grants), 0).astype(np.float64)
-    planned = share[:, None] * snapshot.active_watts[rows]
-    planned += added[:, None] * unit
-    planned += outcome.planned_watts
-    lack = planned
-    # Where nothing is planned to exceed a limit, what drains stands in the way.
-    fits = ~((planned > snapshot.limit_watts) & outcome.touching[rows]).any(axis=1)
-    more = np.flatnonzero((raised > 0) | fits)
-    lack[more] = np.maximum(planned[more], raised[more, None] * unit[more] + outcome.reserved_watts)
+    touching = outcome.touching[rows]
+    lack = share[:, None] * snapshot.active_watts[rows]
+    lack += added[:, None] * unit
+    lack += outcome.planned_watts
     lack -= snapshot.limit_watts
-    lack[~outcome.touching[rows]] = -np.inf
+    lack[~touching] = -np.inf
+    # Where nothing is planned to exceed a limit, what drains stands in the way.
+    fits = ~any_domain(lack > 0.0)
+    beside = raised[:, None] * unit
+    beside += outcome.reserved_watts
+    beside -= snapshot.limit_watts
+    np.maximum(lack, beside, out=lack, where=touching & ((raised > 0.0) | fits)[:, None])
     return lack.argmax(axis=1), np.maximum(lack.max(axis=1), 0.0)
 
 

@@ -36,8 +36,9 @@ class Domains:
     @classmethod
     def of(cls, domains: Ints, count: int) -> Domains:
         """Reads int64[N, J], padded with -1."""
-        node, column = np.nonzero(domains >= 0)
-        return cls(node=node, domain=domains[node, column], count=count)
+        inside = (domains >= 0).ravel()
+        node = np.repeat(np.arange(len(domains)), domains.shape[1])[inside]
+        return cls(node=node, domain=domains.ravel()[inside], count=count)
 
     def sums(self, per_node: Floats, meter: Ints) -> Floats:
         """Sums float64[3, N] in each domain's own meter (int64[D]): float64[D]."""

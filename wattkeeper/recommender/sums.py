@@ -145,5 +145,5 @@ def _total(rows: Ints, watts: Floats, count: int) -> Floats:
 
 def _pairs(domains: Ints) -> tuple[Ints, Ints]:
     """Returns (row, domain) of every membership in a padded int64[n, J]."""
-    inside = domains >= 0
-    return np.repeat(np.arange(len(domains)), np.count_nonzero(inside, axis=1)), domains[inside]
+    inside = (domains >= 0).ravel()
+    return np.repeat(np.arange(len(domains)), domains.shape[1])[inside], domains.ravel()[inside]
