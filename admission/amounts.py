@@ -17,6 +17,9 @@ _PER_UNIT: Final[Mapping[ControlledResource, int]] = {"cpu": 1000, "memory": 1}
 STEP: Final[Mapping[ControlledResource, int]] = {"cpu": 1, "memory": 2**20}
 """What is set is a multiple of this, unless a bound lies between two: a millicore, a mebibyte."""
 
+_LONGEST: Final = 64
+"""Characters. The API server writes quantities in less; whoever sends more shall fill no memory with them."""
+
 _MOST: Final = 2.0**53
 """Beyond it floats are no longer exact, and no machine has as much."""
 
@@ -31,9 +34,18 @@ def amount(resource: ControlledResource, of: Quantities | None) -> int | None:
     return None if given is None else quantity(resource, given)
 
 
-@lru_cache(maxsize=4096)
 def quantity(resource: ControlledResource, given: Quantity) -> int | None:
-    """Returns a quantity as a whole number, rounded up; None where it is none. Few different ones ever come."""
+    """Returns a quantity as a whole number, rounded up; None where it is none.
+
+    >>> quantity("cpu", "0.5"), quantity("cpu", "half"), quantity("cpu", "0." + "5" * 1_000)
+    (500, None, None)
+    """
+    return None if isinstance(given, str) and len(given) > _LONGEST else _parsed(resource, given)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(resource: ControlledResource, given: Quantity) -> int | None:
+    """Few different ones ever come."""
     try:
         value = parse_quantity(given if isinstance(given, str) else repr(given))
     except ValueError:

@@ -23,6 +23,10 @@ from wattkeeper.api.readings import ServiceKey
 _WHOLE_CPU: Final = 1000
 """Guaranteed pods with whole CPUs may own them (the kubelet's static CPU manager); they go on asking for whole ones."""
 
+_MOST_CONTAINERS: Final = 100
+"""Of one pod, init containers included. Nobody has validated it yet, and sums cost the product of both kinds: a pod of
+some thousands would keep everybody's reviews waiting for seconds. No pod that runs has as many."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestPlan:
@@ -76,6 +80,8 @@ def plan_requests(
     """Returns what happens to the requests of a pod. Planning again for the patched pod changes nothing."""
     if not policy.controlled_resources:
         return RequestPlan()
+    if len(pod.spec.containers or ()) + len(pod.spec.init_containers or ()) > _MOST_CONTAINERS:
+        return RequestPlan(notes=(f"requests left alone: the pod has more than {_MOST_CONTAINERS} containers",))
     guaranteed = pod.guaranteed()
     refusal = _left_alone(pod, policy, guaranteed=guaranteed)
     if refusal:

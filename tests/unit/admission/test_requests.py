@@ -255,6 +255,14 @@ def test_requests_of_the_pod_as_a_whole_keep_us_away() -> None:
     assert "for all of its containers together" in found.notes[0]
 
 
+def test_a_pod_of_more_containers_than_any_that_runs_is_left_alone_and_told() -> None:
+    main, init = container("main", requests=asks(cpu="1")), container("init")
+    most = pod(*[main] * 50, spec={"initContainers": [init] * 50})
+    assert len(plan(most).notes) == 50
+    more = pod(*[main] * 50, spec={"initContainers": [init] * 51})
+    assert plan(more) == RequestPlan(notes=("requests left alone: the pod has more than 100 containers",))
+
+
 def test_init_containers_are_left_alone() -> None:
     init = container("main", requests=asks())
     given = pod(container("other", requests=asks()), spec={"initContainers": [init]})

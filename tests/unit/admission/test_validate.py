@@ -134,6 +134,11 @@ def test_a_misspelt_annotation_is_a_warning_that_offers_the_right_one(
     )
 
 
+def test_of_very_many_misspelt_annotations_a_few_are_told_of() -> None:
+    answer = asked(DEPLOYMENT, {"metadata": {"annotations": {f"wattkeeper.dev/wats-{one}": "" for one in range(100)}}})
+    assert (answer.allowed, len(answer.warnings)) == (True, 8)
+
+
 def test_a_bad_value_of_a_known_annotation_is_a_warning() -> None:
     (warning,) = asked(SERVICE, {"metadata": {"annotations": {"wattkeeper.dev/watts-per-replica": "3kW"}}}).warnings
     assert warning.endswith("wattkeeper.dev/watts-per-replica: write watts as a positive number, such as 700.")
