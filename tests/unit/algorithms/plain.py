@@ -42,3 +42,37 @@ def plain_fill(draw: Draw, rows: Ints, lower: Ints, upper: Ints, room_watts: Flo
         for place in rising:
             levels[place] = level
     return [share(place, levels[place]) for place in range(len(rows))]
+
+
+def plain_rounds(
+    draw: Draw, names: tuple[str, ...], previous: Ints, grants: Ints, most: Ints, shares: Floats, room_watts: Floats
+) -> list[int]:
+    """Single replicas on top of `grants`, round by round: whoever a replica does not fit for drops out."""
+    given, room = [int(one) for one in grants], [float(watts) + 1e-6 for watts in room_watts]
+    playing = list(range(len(given)))
+
+    def needs(place: int) -> list[float]:
+        watts = draw.each if given[place] < draw.active[place] else draw.further
+        return [float(one) for one in watts[place]]
+
+    def fits(place: int) -> bool:
+        return all(need <= max(left, 0.0) for need, left in zip(needs(place), room, strict=True))
+
+    while playing:
+        playing = [place for place in playing if given[place] < most[place] and fits(place)]
+        playing.sort(
+            key=lambda place: (
+                previous[place] <= given[place],
+                -round(float(shares[place]) - given[place], 9),
+                names[place],
+            )
+        )
+        taken: list[int] = []
+        for place in playing:
+            if fits(place):
+                room = [left - need for left, need in zip(room, needs(place), strict=True)]
+                taken.append(place)
+        for place in taken:
+            given[place] += 1
+        playing = taken
+    return given
