@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from tests.cluster.certified import CALLED_IN_ORDER, DAY_SECONDS, REGISTRATION, Certified
 from tests.cluster.chart import CHART, helm
@@ -13,6 +14,9 @@ from tests.cluster.controlplane.bench import Bench
 from tests.cluster.controlplane.errors import ApiError
 from wattkeeper.api.admission import ADMISSION_ENABLED, ADMISSION_LABEL, CAPPED_LABEL
 from wattkeeper.api.meta import API_VERSION
+from wattkeeper.cluster.client import KubernetesCluster
+from wattkeeper.cluster.credentials import find_credentials
+from wattkeeper.cluster.errors import ConflictError
 
 # With a third of a life left its successor is due; what a rotation takes on top is two settle times.
 AUTHORITY_SECONDS, SERVING_SECONDS, SETTLE_SECONDS = 45.0, 30.0, 2.0
@@ -101,6 +105,34 @@ async def test_its_account_writes_its_own_secret_and_webhooks_and_no_others(benc
             )
 
 
+async def test_who_writes_second_writes_nothing(bench: Bench) -> None:
+    """What keeps replicas from undoing each other's steps, through the plugin's own client and account."""
+    plugin = Certified(bench)
+    connection = await plugin.grant()
+    hook = {"name": "a.tests.wattkeeper.dev", "clientConfig": {"url": "https://127.0.0.1:9/a"}, "sideEffects": "None"}
+    hook |= {"admissionReviewVersions": ["v1"]}
+    configuration: Object = {"apiVersion": REGISTRATION, "metadata": {"name": plugin.configuration}, "webhooks": [hook]}
+    await bench.apply({**configuration, "kind": CALLED_IN_ORDER[0]})
+    kubeconfig = bench.plane.write_kubeconfig(f"{bench.namespace}-admission", connection)
+    cluster = KubernetesCluster(find_credentials(kubeconfig), registry=CollectorRegistry(), kinds=())
+    try:
+        secret = await cluster.read_secret(namespace=bench.namespace, name=plugin.secret)
+        await cluster.write_secret(secret, {"a": b"first", "b": b"first"})
+        with pytest.raises(ConflictError):
+            await cluster.write_secret(secret, {"a": b"second"})
+        written = await cluster.read_secret(namespace=bench.namespace, name=plugin.secret)
+        await cluster.write_secret(written, {"b": b"third"})
+        assert (await cluster.read_secret(namespace=bench.namespace, name=plugin.secret)).data == {"b": b"third"}
+        read = await cluster.read_webhooks(kind="MutatingWebhookConfiguration", name=plugin.configuration)
+        await cluster.write_bundles(read, (b"first",))
+        with pytest.raises(ConflictError):
+            await cluster.write_bundles(read, (b"second",))
+        left = await cluster.read_webhooks(kind="MutatingWebhookConfiguration", name=plugin.configuration)
+        assert left.bundles == (b"first",)
+    finally:
+        await cluster.stop()
+
+
 async def test_an_upgrade_leaves_what_the_plugin_wrote(bench: Bench) -> None:
     release = bench.namespace  # Unique, because what belongs to the whole cluster is named like the release.
     place = (f"--namespace={release}", f"--set=crds.install=false,keda.namespace={release}")
@@ -120,7 +152,8 @@ async def test_an_upgrade_leaves_what_the_plugin_wrote(bench: Bench) -> None:
             (hook, *_) = (await bench.api.get(REGISTRATION, kind, name))["webhooks"]
             assert (hook["timeoutSeconds"], hook["clientConfig"]["caBundle"]) == (4, "b3Vycw==")
     finally:
-        helm("uninstall", release, f"--namespace={release}", kubeconfig=kubeconfig)
+        # No container runs here that a hook could wait for.
+        helm("uninstall", release, f"--namespace={release}", "--no-hooks", kubeconfig=kubeconfig)
 
 
 def _pod() -> Object:
