@@ -18,7 +18,8 @@ from admission.errors import AlertsUnreadableError
 
 Told = Literal["nothing", "firing", "resolved"]
 MOST_ALERTS: Final = 1_000
-"""Active and ended ones together: more than that helps nobody, and must not fill the memory."""
+"""Active and ended ones together: more than that helps nobody, and must not fill the memory. A tenth is kept for
+critical ones: with the webhook away every service of a fleet may have something to say, and a budget must be heard."""
 
 PATIENCE_SECONDS: Final = 3_600.0
 """An alert that has ended is worth telling for an hour more."""
@@ -104,7 +105,8 @@ class AlertBook:
             self.changed = True
 
     def _starts(self, key: str, fact: Fact) -> None:
-        if len(self._active) + len(self._ended) < self._most:
+        most = self._most if fact.alert.severity == "critical" else self._most - self._most // 10
+        if len(self._active) + len(self._ended) < most:
             self._active[key] = Entry(alert=fact.alert, starts_at=fact.fires_at)
             self._without_room.discard(key)
             self.changed = True

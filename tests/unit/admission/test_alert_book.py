@@ -156,6 +156,15 @@ def test_a_book_that_is_full_takes_no_more_and_counts_each_that_waits_once() -> 
     assert tell(book) == [("row-2", "firing"), ("row-3", "firing")]
 
 
+def test_what_matters_most_finds_room_among_many_that_matter_less() -> None:
+    book = AlertBook(keep_seconds=KEEP, most=10)
+    many = [fact(f"row-{number}", severity="info") for number in range(20)]
+    at(book, 60.0, *many)
+    assert len(book.active) == 9
+    at(book, 61.0, *many, fact("site"))
+    assert ("site", "firing") in tell(book)
+
+
 def test_figures_follow_while_the_alert_lasts(book: AlertBook) -> None:
     at(book, 60.0, fact(figures={"over_watts": "1"}))
     book.changed = False
