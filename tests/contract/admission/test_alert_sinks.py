@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from admission.alert_book import AlertBook, Notice
 from admission.alert_manager import AlertmanagerTeller
@@ -138,6 +139,16 @@ async def test_many_alerts_are_sent_a_hundred_at_a_time(server: FakeSink) -> Non
     await tell(alertmanager(server.url), book(*(f"row-{number}" for number in range(250))))
     assert [len(body) for body in server.bodies] == [100, 100, 50]
     assert len({one["labels"]["budget"] for body in server.bodies for one in body}) == 250
+
+
+async def test_a_hundred_that_alertmanager_refuses_keep_no_others_back(server: FakeSink) -> None:
+    async def refuse_the_first(request: web.Request) -> web.StreamResponse:
+        return await status(400 if len(server.asked) == 1 else 200)(request)
+
+    server.answer = refuse_the_first
+    (outcome,) = await tell(alertmanager(server.url), book(*(f"row-{number}" for number in range(250))))
+    assert outcome.result == "refused"
+    assert [len(body) for body in server.bodies] == [100, 100, 50]
 
 
 async def test_a_webhook_gets_alertmanagers_form_when_an_alert_starts_and_when_it_ends(server: FakeSink) -> None:
