@@ -91,6 +91,7 @@ class AlertKeeper:
         self._book: AlertBook | None = None
         self._term = 0
         self._sinks: Sinks | None = None
+        self._tellers: dict[str, Teller] = {EVENTS: EventTeller(cluster)}
         self._announced: set[tuple[str, tuple[str, ...]]] = set()
         self._said: dict[str, str] = {}
 
@@ -192,11 +193,17 @@ class AlertKeeper:
     async def _take_up_sinks(self) -> None:
         await asyncio.to_thread(self._file.refresh)
         self._metrics.sinks_readable.set(self._file.readable)
-        sinks = self._file.sinks
-        if sinks is self._sinks:
+        sinks, before = self._file.sinks, self._sinks
+        if sinks is before:
             return
-        tellers: dict[str, Teller] = {sink.name: self._teller(sink, sinks) for sink in sinks.sinks}
-        self._delivery.use({EVENTS: EventTeller(self._cluster), **tellers})
+        # Whoever is told as before goes on: what is under way would be told twice, and who fails be asked at once.
+        same: tuple[Sink, ...] = ()
+        if before is not None and (before.labels, before.generator_url) == (sinks.labels, sinks.generator_url):
+            same = before.sinks
+        self._tellers = {EVENTS: self._tellers[EVENTS]} | {
+            sink.name: self._tellers[sink.name] if sink in same else self._teller(sink, sinks) for sink in sinks.sinks
+        }
+        self._delivery.use(self._tellers)
         self._sinks = sinks
 
     def _teller(self, sink: Sink, sinks: Sinks) -> Teller:

@@ -25,11 +25,15 @@ STALE = row(condition("TelemetryStale", NOW - 100.0), evaluated=NOW + 1e6)
 FRESH = row(condition("TelemetryStale", holds=False), evaluated=NOW + 1e6)
 
 
+def define(path: Path, *sinks: dict[str, Any]) -> None:
+    path.write_text(yaml.safe_dump({"sinks": [{"default": True, **sink} for sink in sinks]}))
+
+
 class Replica:
     """A keeper with sinks, whose rounds a test makes."""
 
     def __init__(self, cluster: MemoryCluster, clock: StillClock, path: Path, *sinks: dict[str, Any]) -> None:
-        path.write_text(yaml.safe_dump({"sinks": [{"default": True, **sink} for sink in sinks]}))
+        define(path, *sinks)
         self.registry = CollectorRegistry()
         self._clock = clock
         self._leadership = Leadership(
@@ -121,6 +125,21 @@ async def test_a_sink_that_is_too_busy_is_left_alone_for_as_long_as_it_says(
     await replica.until(lambda: replica.metric("sent", "busy") == 1.0)
     assert 290.0 <= clock.time - since <= 330.0
     assert statuses(busy) == ["firing", "firing"]
+
+
+async def test_a_sink_that_comes_later_leaves_those_alone_that_are_being_told(
+    tmp_path: Path, sinks: tuple[FakeSink, FakeSink, FakeSink]
+) -> None:
+    hanging, later, _ = sinks
+    hanging.answer = hang
+    cluster, clock, path = MemoryCluster(), StillClock(NOW), tmp_path / "sinks.yaml"
+    cluster.view.put(STALE, telling())
+    first = {"name": "hanging", "type": "webhook", "url": hanging.url}
+    replica = Replica(cluster, clock, path, first)
+    await replica.until(lambda: bool(hanging.asked))
+    define(path, first, {"name": "later", "type": "webhook", "url": later.url})
+    await replica.until(lambda: replica.metric("sent", "later") == 1.0)
+    assert len(hanging.asked) == 1
 
 
 async def test_after_a_restart_only_what_happened_since_is_told(
