@@ -123,12 +123,16 @@ def read_field(service: KServeService, field: str) -> int | None:
 
 
 def writers_of(service: KServeService, field: str) -> Iterator[str]:
-    """Yields the managers that claim a field."""
+    """Yields the managers that claim a field, or something that it is a part of.
+
+    KServe's minimal definitions have a spec that is owned as a whole: then an entry ends above the field.
+    """
     for entry in service.metadata.managed_fields:
-        found: Mapping[str, Any] | None = entry.fields_v1
-        for step in field.split("."):
-            found = None if found is None else found.get(f"f:{step}")
-        if found is not None and not entry.subresource:
+        found: Mapping[str, Any] = entry.fields_v1
+        steps = field.split(".")
+        while steps and f"f:{steps[0]}" in found:
+            found = found[f"f:{steps.pop(0)}"]
+        if not entry.subresource and found is not entry.fields_v1 and not (steps and found):
             yield entry.manager
 
 

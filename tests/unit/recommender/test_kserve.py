@@ -201,12 +201,14 @@ def test_who_wrote_a_field_is_read_from_managed_fields() -> None:
             "managedFields": [
                 {"manager": "argocd", "fieldsV1": {"f:spec": {"f:predictor": {"f:maxReplicas": {}}}}},
                 {"manager": "kserve", "subresource": "status", "fieldsV1": {"f:status": {}}},
+                {"manager": "kustomize", "fieldsV1": {"f:spec": {}}},
+                {"manager": "kubelet", "fieldsV1": {"f:metadata": {}}},
                 {"manager": "kubectl", "fieldsV1": {"f:spec": {"f:predictor": {"f:minReplicas": {}}}}},
             ],
         }
     }
     found = msgspec.convert(raw, InferenceService)
-    assert list(writers_of(found, "spec.predictor.maxReplicas")) == ["argocd"]
+    assert list(writers_of(found, "spec.predictor.maxReplicas")) == ["argocd", "kustomize"]
 
 
 def collected(service: KServeService, name: str, *extra: PowerRecommendation, replicas: int = 3) -> Any:
