@@ -20,6 +20,8 @@ def advice(
     mode: str,
     replicas: int | None,
     now: float,
+    *,
+    what: str = "this pod starts",
 ) -> Iterator[str]:
     """Yields warnings, none where nothing would be held back.
 
@@ -30,11 +32,12 @@ def advice(
         mode: its mode, Off or Initial.
         replicas: what the scale target asks for; None while that is unknown.
         now: Unix seconds.
+        what: happens although the budget would have it otherwise.
     """
     if budget is None or abs(now - unix_seconds(budget.status.last_evaluated)) > FRESH_SECONDS:
         return
     name, over, target = budget.metadata.name, budget.status.over_watts, recommendation.status.target.replicas
-    passive = f"policy {policy} is in mode {mode}, so this pod starts anyway"
+    passive = f"policy {policy} is in mode {mode}, so {what} anyway"
     if over > 0:
         yield f"PowerBudget {name} is over by {over:.0f} W; {passive}"
     elif replicas is not None and target < replicas:

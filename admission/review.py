@@ -31,9 +31,14 @@ class GroupVersionKind(msgspec.Struct, frozen=True):
     kind: str = ""
 
 
+class _Resource(msgspec.Struct, frozen=True):
+    resource: str = ""
+
+
 class _Request(msgspec.Struct, frozen=True, rename="camel"):
     uid: str
     kind: GroupVersionKind | None = None
+    resource: _Resource | None = None
     sub_resource: str | None = None
     name: str | None = None
     namespace: str | None = None
@@ -75,7 +80,8 @@ class Review:
 
     Attributes:
         uid: names the question; the answer repeats it.
-        kind: of the object.
+        kind: of the object: with a subresource, of what is written there, such as Scale.
+        resource: what its kind is called in paths, such as "deployments", the subresource's owner's too.
         sub_resource: such as "status"; "" for the object itself.
         operation: CREATE, UPDATE, DELETE or CONNECT.
         namespace: "" for cluster-scoped objects.
@@ -87,6 +93,7 @@ class Review:
 
     uid: str
     kind: GroupVersionKind = field(default_factory=GroupVersionKind)
+    resource: str = ""
     sub_resource: str = ""
     operation: str = ""
     namespace: str = ""
@@ -168,6 +175,7 @@ def _incoming(body: bytes) -> _Incoming:
     review = Review(
         uid=request.uid,
         kind=request.kind or GroupVersionKind(),
+        resource="" if request.resource is None else request.resource.resource,
         sub_resource=request.sub_resource or "",
         operation=request.operation or "",
         namespace=request.namespace or "",

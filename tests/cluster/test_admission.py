@@ -15,8 +15,10 @@ import pytest
 from tests.cluster.admission import AdmissionPlugin
 from tests.cluster.controlplane.api import Object, holds
 from tests.cluster.controlplane.bench import Bench
+from tests.cluster.controlplane.kubectl import Said, kubectl
 from tests.cluster.controlplane.metrics import PROCESS, Metrics
 from tests.cluster.controlplane.metrics_api import CPU_USAGE, MEMORY_USAGE
+from tests.cluster.controlplane.waiting import wait_for
 from tests.cluster.controlplane.workloads import inference_service, leader_worker_set, llm_inference_service
 from tests.cluster.installation import NAMESPACE
 from tests.cluster.loop import Loop
@@ -339,3 +341,29 @@ async def test_mode_off_changes_nothing_of_a_pod(loop: Loop, admission: Admissio
     assert await admission.reviews("off") == asked + 1
     assert note(pod) == note(pod, PREDICTED_WATTS_ANNOTATION) == ""
     assert not gated(pod)
+
+
+async def test_who_raises_replicas_in_mode_off_is_told_what_the_budget_carries(
+    loop: Loop, admission: AdmissionPlugin
+) -> None:
+    bench = loop.bench
+    await loop.nodes(1)
+    budget = await loop.budget("all", PLENTY)
+    await admission.opt_in(bench.api, bench.namespace)
+    await loop.policy("chat", mode="Off")
+    await loop.set_demand("chat", 2)
+    await bench.deploy(bench.deployment("chat", replicas=2, labels=CAPPED))
+    await loop.wait_grant("chat", 2)
+    await loop.set_limit(budget, await loop.limit_for(budget, "chat", 2))
+    await loop.set_demand("chat", 3)
+    await loop.wait_binding("chat", budget)
+    words = f"PowerBudget {budget} carries 2 of 5 replicas; policy chat is in mode Off, so these replicas start anyway"
+    wish = ("scale", "deployment", "chat", f"--namespace={bench.namespace}", "--replicas=5", "--dry-run=server")
+    last = Said(status=0, text="")
+
+    async def told() -> bool:
+        nonlocal last
+        last = await kubectl(bench.plane, *wish)
+        return f"Warning: {words}" in last.text
+
+    await wait_for(told, what=f"kubectl prints {words}", describe=lambda: last.text)

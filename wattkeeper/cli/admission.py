@@ -18,6 +18,7 @@ from admission.errors import AdmissionError, SettingsError
 from admission.lease import LeaseOptions, renewed_lease
 from admission.metrics import AdmissionMetrics
 from admission.mutate import PodMutator
+from admission.scale_advice import ScaleAdvisor
 from admission.server import UNREADY, AdmissionServer, ServerOptions, Webhook
 from admission.settings import AdmissionSettings
 from admission.tls import Certificates, ReloadingCertificates
@@ -157,6 +158,7 @@ async def run(settings: AdmissionSettings) -> None:
         webhooks: Mapping[str, Webhook] = {
             "/mutate-pods": PodMutator(view, estimates, clock, metrics),
             "/validate": ObjectValidator(view, lambda: sinks.sinks.names),
+            "/advise-on-replicas": ScaleAdvisor(view, clock),
         }
         server = AdmissionServer(
             webhooks,
