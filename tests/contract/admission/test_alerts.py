@@ -138,7 +138,9 @@ async def test_a_sink_that_comes_later_leaves_those_alone_that_are_being_told(
     replica = Replica(cluster, clock, path, first)
     await replica.until(lambda: bool(hanging.asked))
     define(path, first, {"name": "later", "type": "webhook", "url": later.url})
-    await replica.until(lambda: replica.metric("sent", "later") == 1.0)
+    await replica.until(lambda: statuses(later) == ["firing"])
+    cluster.view.put(FRESH)
+    await replica.until(lambda: statuses(later) == ["firing", "resolved"])
     assert len(hanging.asked) == 1
 
 
