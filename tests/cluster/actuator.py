@@ -1,0 +1,95 @@
+"""The actuator as the chart installs it: its service account and roles from the rendered templates, two replicas.
+
+They run as processes beside the control plane instead of as pods, with the settings that the chart passes, made faster
+where a test would only wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from tests.cluster.chart import rendered_access
+from tests.cluster.controlplane.api import Api, Connection
+from tests.cluster.controlplane.plane import Plane, answers
+from tests.cluster.controlplane.processes import Command, free_ports
+from tests.cluster.controlplane.waiting import wait_for
+from tests.cluster.installation import NAMESPACE, READY_SECONDS, RELEASE, Replica
+
+COMPONENT = "actuator"
+RAISE_SECONDS = 3
+
+
+class Actuators:
+    """Two replicas under the chart's own service account."""
+
+    def __init__(self, plane: Plane, scaler_address: str) -> None:
+        """Takes where to run, and where KEDA finds the scaler."""
+        self._plane = plane
+        self._scaler_address = scaler_address
+        self._environment: dict[str, str] = {}
+        self.replicas: list[Replica] = []
+
+    async def install(self, api: Api) -> None:
+        """Applies what the chart grants, and starts both replicas."""
+        await api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        account = ""
+        for item in rendered_access(COMPONENT, release=RELEASE, namespace=NAMESPACE):
+            await api.apply(item)
+            if item["kind"] == "ServiceAccount":
+                account = item["metadata"]["name"]
+        connection = Connection(
+            server=self._plane.connection.server,
+            authority=self._plane.connection.authority,
+            token=await api.token(NAMESPACE, account),
+        )
+        kubeconfig = self._plane.write_kubeconfig("wattkeeper-actuator", connection)
+        self._environment = {
+            "WATTKEEPER_NAMESPACE": NAMESPACE,
+            "WATTKEEPER_KUBECONFIG": str(kubeconfig),
+            "WATTKEEPER_SCALER_ADDRESS": self._scaler_address,
+            "WATTKEEPER_POLLING_SECONDS": "5",
+            "WATTKEEPER_PASS_SECONDS": "0.5",
+            "WATTKEEPER_WARM_UP_SECONDS": "1",
+            "WATTKEEPER_RAISE_SECONDS": str(RAISE_SECONDS),
+            "WATTKEEPER_STALE_SECONDS": "5",
+            "WATTKEEPER_LEASE_SECONDS": "4",
+        }
+        for number, port in enumerate(free_ports(2)):
+            name, metrics = f"actuator-{number}", f"127.0.0.1:{port}"
+            environment = {**self._environment, "WATTKEEPER_IDENTITY": name, "WATTKEEPER_METRICS_ADDRESS": metrics}
+            command = Command(name=name, arguments=(_program(), COMPONENT), environment=environment)
+            process = self._plane.run(command)
+            self.replicas.append(Replica(name=name, process=process, address="", metrics_url=f"http://{metrics}"))
+        await self.wait_ready()
+
+    async def wait_ready(self) -> None:
+        """Waits until the caches of every replica are complete."""
+        for replica in self.replicas:
+
+            async def ready(replica: Replica = replica) -> bool:
+                replica.process.check_alive()
+                return await answers(f"{replica.metrics_url}/readyz")
+
+            await wait_for(ready, what=f"{replica.name} is ready", timeout_seconds=READY_SECONDS)
+
+    async def restore(self) -> str:
+        """Runs what the chart's Job runs before an uninstallation, and returns what it logs."""
+        environment = os.environ | self._environment | {"WATTKEEPER_IDENTITY": "restore"}
+        job = await asyncio.create_subprocess_exec(
+            _program(), COMPONENT, "--restore", env=environment, stderr=asyncio.subprocess.PIPE
+        )
+        _, said = await job.communicate()
+        assert job.returncode == 0, said.decode()
+        return said.decode()
+
+    def kill_all(self) -> None:
+        """Ends both replicas as a crash would."""
+        for replica in self.replicas:
+            replica.kill()
+
+
+def _program() -> str:
+    return str(Path(sys.executable).with_name("wattkeeper"))
