@@ -14,12 +14,11 @@ from admission.alert import About, Alert, Fact, Severity
 from wattkeeper.api.instants import parse_instant
 from wattkeeper.api.meta import Condition
 from wattkeeper.api.power_budget import PowerBudget
-from wattkeeper.api.power_capping_policy import Gate, PowerCappingPolicy
+from wattkeeper.api.power_capping_policy import PASSIVE, Gate, PowerCappingPolicy
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.interface import View
 from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet
 
-PASSIVE: Final = ("Off", "Initial")
 _ALERTING: Final = ("AboveAdvice", "RolloutBlocked", "CapUnachievable", "PodsSlipped")
 SILENT_SECONDS: Final = 180.0
 """The leader evaluates budgets every few seconds; three minutes are longer than any change of leaders takes."""

@@ -14,13 +14,12 @@ import msgspec
 from admission.advice import advice
 from admission.review import Answer, Review
 from admission.view import AdmissionView
-from wattkeeper.api.power_capping_policy import Mode
+from wattkeeper.api.power_capping_policy import PASSIVE
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.api.readings import ServiceKey
 from wattkeeper.cluster.clock import Clock
 
 _KINDS: Final[Mapping[str, str]] = {"deployments": "Deployment", "leaderworkersets": "LeaderWorkerSet"}
-_PASSIVE: Final[tuple[Mode, ...]] = ("Off", "Initial")
 
 
 class _Spec(msgspec.Struct, frozen=True):
@@ -58,7 +57,7 @@ class ScaleAdvisor:
     def _warnings(self, recommendation: PowerRecommendation, replicas: int) -> tuple[str, ...]:
         policies = self._view.policies(recommendation.metadata.namespace)
         policy = next((one for one in policies if one.metadata.name == recommendation.spec.policy), None)
-        if policy is None or policy.spec.mode not in _PASSIVE:
+        if policy is None or policy.spec.mode not in PASSIVE:
             return ()
         budget = self._view.budget(recommendation.status.binding_budget)
         what = "these replicas start"

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from wattkeeper.api.admission import opted_in
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
-from wattkeeper.api.power_recommendation import PowerRecommendation
+from wattkeeper.api.power_recommendation import PowerRecommendation, recommendation_name
 from wattkeeper.api.readings import ServiceKey
 from wattkeeper.cluster.interface import View, Watched
 from wattkeeper.cluster.objects import (
@@ -105,7 +105,7 @@ class AdmissionView:
 
     def recommendation(self, service: ServiceKey) -> PowerRecommendation | None:
         """Returns what the leader last wrote about a service."""
-        return self._view.get(PowerRecommendation, service.namespace, f"{service.kind.lower()}-{service.name}")
+        return self._view.get(PowerRecommendation, service.namespace, recommendation_name(service.kind, service.name))
 
     def budget(self, name: str) -> PowerBudget | None:
         """Returns a budget."""

@@ -15,14 +15,13 @@ from scaler.errors import NoPlanError, UncappedTargetError, UnknownObjectError
 from scaler.metadata import METRIC_NAMES, MetricKind, parse_metadata
 from scaler.replica_arithmetic import DEFAULT_TOLERANCE, value_to_tell
 from scaler.scale_down_behavior import tolerance_in_force
-from wattkeeper.api.power_capping_policy import PowerCappingPolicy
+from wattkeeper.api.power_capping_policy import PASSIVE, PowerCappingPolicy
 from wattkeeper.api.power_recommendation import PowerRecommendation, PowerRecommendationStatus, recommendation_name
 from wattkeeper.cluster.freshness import Freshness
 from wattkeeper.cluster.interface import View
 from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, ScaledObject
 from wattkeeper.recommender.kserve import KServeServices, selecting
 
-SHADOW_MODES = ("Off", "Initial")
 TARGET_KINDS: Mapping[str, type[Deployment | LeaderWorkerSet]] = {
     "Deployment": Deployment,
     "LeaderWorkerSet": LeaderWorkerSet,
@@ -95,7 +94,7 @@ class Answers:
         scaled_object = self._scaled_object(namespace, name)
         target = self._target(scaled_object)
         recommendation = self._recommendation(scaled_object, target)
-        shadow = recommendation.status.mode in SHADOW_MODES
+        shadow = recommendation.status.mode in PASSIVE
         replicas = _recommended(recommendation.status, kind, spec_replicas=target.spec.replicas, shadow=shadow)
         # Where a watch is broken, what is cached may be older than the sign of life that came by another one.
         stale = self._freshness.stale(now) or not self._view.synced()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from wattkeeper.api.conditions import holds, message_of
 from wattkeeper.api.power_budget import PowerBudget
+from wattkeeper.api.power_capping_policy import PASSIVE
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.interface import EventRecord
 from wattkeeper.cluster.objects import Pod
@@ -186,7 +187,7 @@ def admitted_ungated(pod: Pod) -> EventRecord:
 def events_of_recommendation(before: PowerRecommendation | None, after: PowerRecommendation) -> Iterator[EventRecord]:
     """Yields what a written recommendation changes for people."""
     said = before.status.conditions if before is not None else ()
-    enforcing = after.status.mode not in ("Off", "Initial")
+    enforcing = after.status.mode not in PASSIVE
     if before is not None and before.status.mode and enforcing:
         old, new = before.status.target.replicas, after.status.target.replicas
         if new < old and after.status.reason in _BUDGET_REASONS:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
 from wattkeeper.api.meta import Condition, LabelSelector, ObjectMeta, Wire
 
 Mode = Literal["Off", "Initial", "Scale"]
+PASSIVE: Final[tuple[Mode, ...]] = ("Off", "Initial")
+"""Modes in which nothing is held back: what would be is said to people."""
+
 DemandMetric = Literal["Requests", "TokensPerSecond", "PromQL"]
 
 
