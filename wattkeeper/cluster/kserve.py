@@ -14,8 +14,6 @@ from wattkeeper.api.meta import ObjectMeta
 from wattkeeper.cluster.objects import Slim
 
 AUTOSCALER_ANNOTATION: Final = "serving.kserve.io/autoscalerClass"
-MODE_ANNOTATION: Final = "serving.kserve.io/deploymentMode"
-STOP_ANNOTATION: Final = "serving.kserve.io/stop"
 COMPONENTS: Final = ("predictor", "transformer", "explainer")
 REPLICA_FIELDS: Final = frozenset(
     {f"spec.{component}.{bound}Replicas" for component in COMPONENTS for bound in ("min", "max")}
@@ -63,18 +61,11 @@ class InferenceServiceSpec(Slim, frozen=True, kw_only=True):
     explainer: Component | None = None
 
 
-class InferenceServiceStatus(Slim, frozen=True, kw_only=True):
-    """How KServe runs it."""
-
-    deployment_mode: str = ""
-
-
 class InferenceService(Slim, frozen=True, kw_only=True):
     """KServe's InferenceService."""
 
     metadata: KServeMeta
     spec: InferenceServiceSpec = InferenceServiceSpec()
-    status: InferenceServiceStatus = InferenceServiceStatus()
 
 
 class VariantScaling(Slim, frozen=True, kw_only=True):
