@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from wattkeeper.cluster.clock import Clock
 from wattkeeper.cluster.errors import ClusterError
 from wattkeeper.cluster.interface import Cluster
 
 LOG = logging.getLogger(__name__)
+
+SURE_SHARE: Final = 0.8
+"""Of the duration, counted from before a renewal was sent: others count all of it, from what they have seen later."""
 
 
 class Leadership:
@@ -66,8 +70,7 @@ class Leadership:
         if not held:
             self._sure_until = float("-inf")
             return
-        # Counted from before the request, and short of the duration: others count from what they have seen later.
-        self._sure_until = asked_at + 0.8 * self._duration_seconds
+        self._sure_until = asked_at + SURE_SHARE * self._duration_seconds
         if not held_before:
             self.term += 1
             LOG.info("%s leads (term %d of this process)", self._holder, self.term)

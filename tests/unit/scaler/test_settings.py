@@ -5,6 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from scaler.settings import ScalerSettings
+from wattkeeper.cluster.connection import REQUEST_SECONDS
+from wattkeeper.cluster.leadership import SURE_SHARE
 
 
 def test_the_environment_sets_what_options_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,6 +34,13 @@ def test_the_environment_sets_what_options_do_not(monkeypatch: pytest.MonkeyPatc
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         ScalerSettings(**wrong)
+
+
+def test_what_a_leader_has_sent_is_over_before_the_next_one_opens_a_gate() -> None:
+    """The last request may begin at the last sure moment; the next leader is warm only some ticks after it leads."""
+    settings = ScalerSettings()
+    over = SURE_SHARE * settings.lease_seconds + REQUEST_SECONDS
+    assert over < settings.lease_seconds + settings.warm_up_ticks * settings.tick_seconds
 
 
 def test_every_setting_says_what_it_is_for() -> None:
