@@ -74,7 +74,7 @@ class Told(ExternalScalerServicer):
 class Loop:
     """A Deployment under the autoscaler, and a script of changes."""
 
-    def __init__(self, told: Told, address: str, *, replicas: int, minimum: int, behavior: dict[str, Any], **spec: int):
+    def __init__(self, told: Told, address: str, *, replicas: int, minimum: int, behavior: dict[str, Any], **spec: Any):
         self.told = told
         self.clock = SteppedClock(0.0)
         self.cluster = TwinCluster(self.clock)
