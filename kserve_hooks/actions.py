@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from wattkeeper.api.meta import Condition
 from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
+from wattkeeper.cluster.braking import Brakeable, read_held
 from wattkeeper.cluster.interface import EventRecord
 from wattkeeper.cluster.kserve import KServeService, read_field
 from wattkeeper.cluster.objects import ScaledObject
@@ -63,13 +64,27 @@ class DeleteScaledObject:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SetBrake:
+    """Hold down what KEDA scales by, or let it go.
+
+    Attributes:
+        fields: field and value, None to take a field away.
+        released: they are what there was before.
+    """
+
+    target: Brakeable
+    fields: tuple[tuple[str, int | None], ...]
+    released: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Announce:
     """Tell people."""
 
     event: EventRecord
 
 
-Action = Hold | Publish | SetFields | ApplyScaledObject | DeleteScaledObject | Announce
+Action = Hold | Publish | SetFields | ApplyScaledObject | DeleteScaledObject | SetBrake | Announce
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,12 +95,14 @@ class ServicePlan:
         key: who it is about: the recommendation's UID, or that of an orphan.
         autoscaler: who scales the service, "" where that does not matter.
         hindered: something stands in the way of its ceiling.
+        braked: the brake is on.
     """
 
     key: str
     actions: tuple[Action, ...]
     autoscaler: str = ""
     hindered: bool = False
+    braked: bool = False
 
 
 def describe(action: Action) -> str:
@@ -107,6 +124,11 @@ def describe(action: Action) -> str:
             return f"{verb} ScaledObject {_name(wanted)} with maxReplicaCount {wanted.spec.max_replica_count}"
         case DeleteScaledObject(gone=gone):
             return f"delete ScaledObject {_name(gone)}"
+        case SetBrake(target=target, fields=fields):
+            changes = ", ".join(
+                f"{field} from {_said(read_held(target, field))} to {_said(value)}" for field, value in fields
+            )
+            return f"set {changes} of {type(target).__name__} {_name(target)}"
         case Announce(event=event):
             return f"record {event.reason}: {event.note}"
 
@@ -115,5 +137,5 @@ def _said(value: int | None) -> str:
     return "unset" if value is None else str(value)
 
 
-def _name(one: PowerRecommendation | KServeService | ScaledObject) -> str:
+def _name(one: PowerRecommendation | KServeService | Brakeable) -> str:
     return f"{one.metadata.namespace}/{one.metadata.name}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kserve_hooks.actions import Action, ApplyScaledObject, DeleteScaledObject, Publish, SetFields, describe
+from kserve_hooks.actions import Action, ApplyScaledObject, DeleteScaledObject, Publish, SetBrake, SetFields, describe
 from kserve_hooks.capped import Capped
 from wattkeeper.api.conditions import message_of, message_unless
 from wattkeeper.api.meta import Condition
@@ -74,6 +74,42 @@ def put_back(regarding: PowerRecommendation, message: str) -> EventRecord:
     )
 
 
+def braked(regarding: PowerRecommendation, what: str) -> EventRecord:
+    """The brake was put on, or lowered."""
+    return EventRecord(
+        regarding=regarding,
+        type="Warning",
+        reason="Braked",
+        action="Brake",
+        note=f"KEDA cannot ask Wattkeeper's scaler: the actuator has {what}.",
+        dedupe_key="braked",
+    )
+
+
+def brake_released(regarding: PowerRecommendation, what: str) -> EventRecord:
+    """What the brake held down is as it was."""
+    return EventRecord(
+        regarding=regarding,
+        type="Normal",
+        reason="BrakeReleased",
+        action="Brake",
+        note=f"The brake is off {what}.",
+        dedupe_key="brake-released",
+    )
+
+
+def brake_refused(regarding: PowerRecommendation, message: str) -> EventRecord:
+    """A service is above its cap, and the brake cannot or must not lower it."""
+    return EventRecord(
+        regarding=regarding,
+        type="Warning",
+        reason="BrakeRefused",
+        action="Brake",
+        note=message,
+        dedupe_key="brake-refused",
+    )
+
+
 def policy_unknown(regarding: KServeService | Workload, name: str) -> EventRecord:
     """An annotation names a policy that does not exist."""
     return EventRecord(
@@ -104,8 +140,13 @@ def events_of(capped: Capped, actions: list[Action]) -> Iterator[EventRecord]:
                 yield scaled_object_written(one, _past(describe(action)))
             case DeleteScaledObject():
                 yield restored(one, _past(describe(action)))
-            case Publish(conditions=conditions):
+            case SetBrake(released=False):
+                yield braked(one, describe(action))
+            case Publish(actuation=actuation, conditions=conditions):
                 yield from _said(one, conditions)
+                before = None if one.status.actuation is None else one.status.actuation.brake
+                if before is not None and (actuation is None or actuation.brake is None):
+                    yield brake_released(one, f"{before.kind} {before.name}")
             case _:
                 pass
 
@@ -117,6 +158,9 @@ def _said(one: PowerRecommendation, conditions: tuple[Condition, ...]) -> Iterat
             reason = next((each.reason for each in before if each.type == "Actuated"), "")
             if reason != condition.reason or not message_unless(before, "Actuated"):
                 yield hindered(one, condition.reason, condition.message)
+        refused = condition.type == "Braked" and condition.status == "False"
+        if refused and message_unless(before, "Braked") != condition.message:
+            yield brake_refused(one, condition.message)
         if condition.type == "Reverted" and message_of(before, "Reverted") != condition.message:
             yield put_back(one, condition.message)
 

@@ -19,6 +19,7 @@ from kserve_hooks.actions import (
     Hold,
     Publish,
     ServicePlan,
+    SetBrake,
     SetFields,
     describe,
 )
@@ -40,7 +41,7 @@ class Executor:
         cluster: Cluster,
         metrics: ActuatorMetrics,
         may_write: Callable[[], bool],
-        wrote: Callable[[SetFields], None],
+        wrote: Callable[[SetFields | SetBrake], None],
         *,
         concurrency: int,
     ) -> None:
@@ -121,6 +122,9 @@ class Executor:
                 await self._cluster.apply_scaled_object(wanted)
             case DeleteScaledObject(gone=gone):
                 await self._cluster.delete_scaled_object(gone)
+            case SetBrake(target=target, fields=fields):
+                await self._cluster.set_brake(target, dict(fields))
+                self._wrote(action)
             case Announce(event=event):
                 await self._cluster.record(event)
 
@@ -135,6 +139,8 @@ def _subject(action: Action) -> tuple[str, str]:
         case ApplyScaledObject(wanted=wanted, before=before):
             version = "absent" if before is None else before.metadata.resource_version
             return f"{wanted.metadata.namespace}/{wanted.metadata.name}", version
+        case SetBrake(target=target):
+            return target.metadata.uid, target.metadata.resource_version
         case DeleteScaledObject(gone=gone):
             return gone.metadata.uid, gone.metadata.resource_version
         case Announce():

@@ -36,6 +36,16 @@ class ActuatorMetrics:
             "Services whose ceiling something keeps from being kept.",
             registry=registry,
         )
+        self.braked = Gauge(
+            "wattkeeper_actuator_braked_services",
+            "Services that the brake holds at their cap, because KEDA cannot ask the scaler.",
+            registry=registry,
+        )
+        self.scaler_answers = Gauge(
+            "wattkeeper_actuator_scaler_answers",
+            "1 while the scaler answers the actuator's own question, 0 in an outage.",
+            registry=registry,
+        )
         self.view_staleness_seconds = Gauge(
             "wattkeeper_view_staleness_seconds",
             "Seconds since the least recently heard watch said anything.",

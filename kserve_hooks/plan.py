@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
-from kserve_hooks.actions import Action, Announce, ApplyScaledObject, DeleteScaledObject, ServicePlan, SetFields
+from kserve_hooks.actions import (
+    Action,
+    Announce,
+    ApplyScaledObject,
+    DeleteScaledObject,
+    ServicePlan,
+    SetBrake,
+    SetFields,
+)
+from kserve_hooks.brake import Brakes, Braking
 from kserve_hooks.capped import Capped, find_capped
 from kserve_hooks.ceilings import Rises
 from kserve_hooks.desired import NOTHING, Desired, desired
 from kserve_hooks.events import events_of, policy_unknown
+from kserve_hooks.outage import Outage, OutageOptions
 from kserve_hooks.reconcile import reconcile
 from kserve_hooks.reverts import RevertOptions, Sightings
 from kserve_hooks.scaled_objects import TriggerOptions
@@ -33,24 +43,34 @@ class PlanOptions:
     Attributes:
         trigger: how triggers of ours look.
         reverts: when somebody has put something back often enough.
+        outage: when to believe that KEDA cannot ask the scaler, and that it can again.
         raise_seconds: how long a ceiling must have been too low before it rises.
     """
 
     trigger: TriggerOptions
     reverts: RevertOptions
+    outage: OutageOptions = field(default_factory=OutageOptions)
     raise_seconds: float = 30.0
 
 
 class Planner:
     """Plans for one term of leadership: what it remembers only delays what it does."""
 
-    def __init__(self, view: View, freshness: Freshness, options: PlanOptions) -> None:
-        """Takes what plans are made from."""
+    def __init__(self, view: View, freshness: Freshness, scaler: Outage, options: PlanOptions) -> None:
+        """Takes what plans are made from.
+
+        Args:
+            view: the caches.
+            freshness: whether somebody decides.
+            scaler: whether the scaler answers the actuator's own question.
+            options: how ceilings are kept.
+        """
         self._view = view
         self._options = options
         self._freshness = freshness
         self._rises = Rises(raise_seconds=options.raise_seconds)
         self._sightings = Sightings()
+        self._brakes = Brakes(scaler, options.trigger, options.outage)
         self._announced: dict[str, str] = {}
 
     def plan(self, now: float, refused: Mapping[str, str]) -> list[ServicePlan]:
@@ -64,19 +84,23 @@ class Planner:
         plans = [self._service(one, now, refused, fresh=fresh) for one in find_capped(self._view)]
         return [*plans, *self._orphans(), *self._unknown_policies()]
 
-    def wrote(self, action: SetFields) -> None:
+    def wrote(self, action: SetFields | SetBrake) -> None:
         """Notes a write that succeeded."""
-        self._sightings.wrote(action.service, action.fields)
+        if isinstance(action, SetBrake):
+            self._brakes.wrote(action)
+        else:
+            self._sightings.wrote(action.service, action.fields)
 
     def restoration(self, now: float) -> list[ServicePlan]:
         """Returns what is to be done so that everything is as users had it."""
-        plans = (self._reconciled(one, NOTHING, (), now) for one in find_capped(self._view))
+        plans = (self._reconciled(one, NOTHING, self._brakes.released(one), (), now) for one in find_capped(self._view))
         return [plan for plan in (*plans, *self._orphans()) if plan.actions]
 
     def _service(self, one: Capped, now: float, refused: Mapping[str, str], *, fresh: bool) -> ServicePlan:
         key = one.recommendation.metadata.uid
+        braking = self._brakes.braking(one, now)
         if not one.enforced:
-            return self._reconciled(one, NOTHING, (), now)
+            return self._reconciled(one, NOTHING, braking, (), now)
         if one.recommendation.status.reason == "WarmingUp":
             return ServicePlan(key=key, actions=())  # The leader itself does not know better yet.
         wanted = desired(one, self._rises, self._options.trigger, now, fresh=fresh)
@@ -89,15 +113,18 @@ class Planner:
                 scaled_object=wanted.scaled_object,
                 finding=finding,
             )
-        plan = self._reconciled(one, wanted, _annotation_finding(one), now)
+        extra = (*_annotation_finding(one), *(() if fresh else (_held_cuts(one),)))
+        plan = self._reconciled(one, wanted, braking, extra, now)
         if not why:
             return plan
-        writes = (SetFields, ApplyScaledObject, DeleteScaledObject)
+        writes = (SetFields, ApplyScaledObject, DeleteScaledObject, SetBrake)
         said = tuple(action for action in plan.actions if not isinstance(action, writes))
-        return ServicePlan(key=key, actions=said, autoscaler=plan.autoscaler, hindered=True)
+        return ServicePlan(key=key, actions=said, autoscaler=plan.autoscaler, hindered=True, braked=plan.braked)
 
-    def _reconciled(self, one: Capped, wanted: Desired, extra: tuple[Finding, ...], now: float) -> ServicePlan:
-        actions = reconcile(one, wanted, extra, self._sightings, self._options.reverts, now)
+    def _reconciled(
+        self, one: Capped, wanted: Desired, braking: Braking, extra: tuple[Finding, ...], now: float
+    ) -> ServicePlan:
+        actions = reconcile(one, wanted, braking, extra, self._sightings, self._options.reverts, now)
         announced: list[Action] = [Announce(event=event) for event in events_of(one, actions)]
         managed = one.part is not None and wanted.managed
         return ServicePlan(
@@ -105,6 +132,7 @@ class Planner:
             actions=(*actions, *announced),
             autoscaler=one.part.autoscaler if one.part is not None and managed else "",
             hindered=wanted.finding is not None and not wanted.finding.holds,
+            braked=braking.note is not None,
         )
 
     def _orphans(self) -> Iterator[ServicePlan]:
@@ -147,3 +175,11 @@ def _annotation_finding(one: Capped) -> tuple[Finding, ...]:
         f"namespace. {one.recommendation.spec.policy} caps the service, by its selector."
     )
     return (Finding(type="PolicyUnknown", holds=True, reason="NotFound", message=message),)
+
+
+def _held_cuts(one: Capped) -> Finding:
+    message = (
+        f"No scaler decides: the last cap, {one.recommendation.status.target.replicas}, holds, and later cuts of "
+        "budgets do not apply until one decides again. Look at the scaler's pods."
+    )
+    return Finding(type="LaterCutsHeld", holds=True, reason="NobodyDecides", message=message)

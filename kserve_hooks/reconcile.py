@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from kserve_hooks.actions import Action, ApplyScaledObject, DeleteScaledObject, Hold, Publish, SetFields
+from kserve_hooks.brake import Braking
 from kserve_hooks.capped import Capped
 from kserve_hooks.desired import Desired
 from kserve_hooks.reverts import RevertOptions, Reverts, Sightings, revert_finding
 from wattkeeper.api.conditions import Finding, with_transitions
 from wattkeeper.api.instants import format_instant
-from wattkeeper.api.power_recommendation import ACTUATOR_CONDITIONS, ActuatedField, Actuation
+from wattkeeper.api.power_recommendation import ACTUATOR_CONDITIONS, ActuatedField, Actuation, Brake
 from wattkeeper.cluster.actuation import FINALIZER, is_ours
 from wattkeeper.cluster.kserve import read_field
 from wattkeeper.cluster.objects import ScaledObject
@@ -34,6 +37,7 @@ class _Fields:
 def reconcile(
     capped: Capped,
     wanted: Desired,
+    braking: Braking,
     extra: tuple[Finding, ...],
     sightings: Sightings,
     options: RevertOptions,
@@ -44,6 +48,7 @@ def reconcile(
     Args:
         capped: the service.
         wanted: what shall be changed.
+        braking: what shall be held down, or let go.
         extra: what else the status shall say.
         sightings: which of our values were seen in place.
         options: when reverts are enough.
@@ -57,7 +62,7 @@ def reconcile(
         reverts = reverts.again(capped.part.service, fields.put_back, now)
     elif reverts.count and fields.settled and now - reverts.at >= options.pause_seconds:
         reverts = Reverts()
-    findings = [*([wanted.finding] if wanted.finding else []), *extra]
+    findings = [one for one in (wanted.finding, braking.finding, *extra) if one is not None]
     if reverts.count and capped.part is not None and wanted.fields:
         said = revert_finding(capped.part.service, tuple(wanted.fields), reverts, options, now)
         findings.append(said)
@@ -66,8 +71,8 @@ def reconcile(
                 fields.writes.pop(path, None)
             findings = [_given_up(one, said) for one in findings]
     scaled, changes, note = _scaled_object(capped, wanted)
-    after = _actuation(capped, wanted, fields, reverts, note, now)
-    return _ordered(capped, after, findings, fields, [*scaled, *changes], now)
+    after = _actuation(capped, wanted, fields, reverts, note, braking.note, now)
+    return _ordered(capped, after, findings, braking, fields, [*scaled, *changes], now)
 
 
 def _fields(capped: Capped, part: Part, wanted: Desired, sightings: Sightings) -> _Fields:
@@ -117,12 +122,23 @@ def _same(before: ScaledObject, wanted: ScaledObject) -> bool:
 
 
 def _actuation(
-    capped: Capped, wanted: Desired, fields: _Fields, reverts: Reverts, scaled_object: str, now: float
+    capped: Capped,
+    wanted: Desired,
+    fields: _Fields,
+    reverts: Reverts,
+    scaled_object: str,
+    brake: Brake | None,
+    now: float,
 ) -> Actuation | None:
     part, before = capped.part, capped.actuation
-    changed = bool(fields.notes) or bool(scaled_object)
-    if part is None or not (wanted.managed or changed):
-        return before if part is None and scaled_object else None
+    changed = bool(fields.notes) or bool(scaled_object) or brake is not None
+    if part is None:
+        kept = before if scaled_object else None
+        if brake is None:
+            return kept if kept is None else replace(kept, brake=None)
+        return replace(kept or Actuation(autoscaler="", since=brake.since), brake=brake)
+    if not (wanted.managed or changed):
+        return None
     meta = part.service.metadata
     return Actuation(
         autoscaler=part.autoscaler,
@@ -131,6 +147,7 @@ def _actuation(
         uid=meta.uid,
         fields=tuple(sorted(fields.notes, key=lambda one: one.field)),
         scaled_object=scaled_object,
+        brake=brake,
         since=before.since if before is not None and before.uid == meta.uid else format_instant(now),
         reverts=reverts.count,
         reverted_at=reverts.stamp(),
@@ -142,6 +159,7 @@ def _ordered(
     capped: Capped,
     after: Actuation | None,
     findings: list[Finding],
+    braking: Braking,
     fields: _Fields,
     scaled: list[Action],
     now: float,
@@ -151,12 +169,14 @@ def _ordered(
     said = tuple(each for each in status.conditions if each.type in ACTUATOR_CONDITIONS)
     conditions = with_transitions(tuple(findings), said, meta, now)
     held = FINALIZER in meta.finalizers
-    changed = after is not None and (after.fields or after.scaled_object)
+    changed = after is not None and (after.fields or after.scaled_object or after.brake)
     actions: list[Action] = []
     if changed and not held and not meta.deletion_timestamp:
         actions.append(Hold(regarding=one, held=True))
     if after != capped.actuation or sorted(conditions, key=_type) != sorted(said, key=_type):
         actions.append(Publish(regarding=one, actuation=after, conditions=conditions))
+    if braking.write is not None:
+        actions.append(braking.write)
     if fields.writes and capped.part is not None:
         actions.append(SetFields(service=capped.part.service, fields=tuple(sorted(fields.writes.items()))))
     actions += scaled

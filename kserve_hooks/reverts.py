@@ -8,6 +8,7 @@ from wattkeeper.api.conditions import Finding
 from wattkeeper.api.instants import format_instant, parse_instant
 from wattkeeper.api.power_recommendation import ActuatedField, Actuation
 from wattkeeper.cluster.actuation import ACTUATOR_MANAGER
+from wattkeeper.cluster.braking import Brakeable
 from wattkeeper.cluster.kserve import KServeService, writers_of
 
 
@@ -64,15 +65,15 @@ class Sightings:
         self._seen: dict[tuple[str, str], int] = {}
         self._written_from: dict[str, str] = {}
 
-    def wrote(self, service: KServeService, fields: tuple[tuple[str, int | None], ...]) -> None:
-        """Notes a write that succeeded. The API server took it for exactly this version of the service."""
-        meta = service.metadata
+    def wrote(self, changed: KServeService | Brakeable, fields: tuple[tuple[str, int | None], ...]) -> None:
+        """Notes a write that succeeded. The API server took it for exactly this version of the object."""
+        meta = changed.metadata
         self._written_from[meta.uid] = meta.resource_version
         self._seen |= {(meta.uid, field): value for field, value in fields if value is not None}
 
-    def reverted(self, service: KServeService, one: ActuatedField, now: int | None) -> bool:
+    def reverted(self, changed: KServeService | Brakeable, one: ActuatedField, now: int | None) -> bool:
         """Notes what a field is now. Returns whether our value was there and is not any more."""
-        meta = service.metadata
+        meta = changed.metadata
         if self._written_from.get(meta.uid) == meta.resource_version:
             return False  # The view does not show our write yet.
         key = (meta.uid, one.field)

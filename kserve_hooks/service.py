@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,7 @@ from kserve_hooks.actions import ServicePlan, describe
 from kserve_hooks.errors import RestoreError
 from kserve_hooks.execute import Executor
 from kserve_hooks.metrics import ActuatorMetrics
+from kserve_hooks.outage import Outage
 from kserve_hooks.plan import Planner, PlanOptions
 from wattkeeper.cluster.clock import Clock
 from wattkeeper.cluster.freshness import Freshness
@@ -42,6 +43,7 @@ class ActuatorOptions:
         stale_seconds: decisions older than this loosen nothing.
         concurrency: services that are written at the same time.
         restore_seconds: how long putting everything back may take.
+        check_seconds: how often the scaler is asked whether it serves.
         plan: how ceilings are kept.
     """
 
@@ -55,12 +57,25 @@ class ActuatorOptions:
     stale_seconds: float = 15.0
     concurrency: int = 8
     restore_seconds: float = 120.0
+    check_seconds: float = 2.0
+
+
+ScalerAnswers = Callable[[], Awaitable[bool]]
+"""Asks the scaler once whether it serves."""
 
 
 class ActuatorService:
     """Runs the loop."""
 
-    def __init__(self, *, cluster: Cluster, clock: Clock, metrics: ActuatorMetrics, options: ActuatorOptions) -> None:
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        clock: Clock,
+        metrics: ActuatorMetrics,
+        options: ActuatorOptions,
+        scaler_answers: ScalerAnswers,
+    ) -> None:
         """Takes its parts.
 
         Args:
@@ -68,10 +83,13 @@ class ActuatorService:
             clock: the only source of time.
             metrics: what is counted.
             options: how to run.
+            scaler_answers: asks the scaler.
         """
         self._cluster = cluster
         self._clock = clock
         self._metrics = metrics
+        self._scaler_answers = scaler_answers
+        self._scaler = Outage(options.plan.outage)
         self._options = options
         self.leadership = Leadership(
             cluster,
@@ -91,6 +109,8 @@ class ActuatorService:
         """Passes until cancelled, then gives the Lease up."""
         await self.leadership.renew()
         renewing = asyncio.create_task(self.leadership.run(), name="lease")
+        # Who does not lead asks as well: a new leader has to know at once.
+        asking = asyncio.create_task(self._watch_scaler(), name="scaler check")
         try:
             while True:
                 started = self._clock.now()
@@ -99,8 +119,23 @@ class ActuatorService:
                 await self._clock.sleep(max(self._options.pass_seconds - spent, 0.0))
         finally:
             renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
+            asking.cancel()
+            await asyncio.gather(renewing, asking, return_exceptions=True)
             await self.leadership.release()
+
+    async def _watch_scaler(self) -> None:
+        while True:
+            await self.ask_scaler()
+            await self._clock.sleep(self._options.check_seconds)
+
+    async def ask_scaler(self) -> None:
+        """Asks the scaler once, and remembers how it went."""
+        answered = await self._scaler_answers()
+        before = self._scaler.answering
+        now = self._scaler.observe(self._clock.now(), answered=answered)
+        self._metrics.scaler_answers.set(now != "no")
+        if now != before:
+            LOG.warning("the scaler %s", "answers" if now == "yes" else "does not answer: the brake may act")
 
     async def act(self) -> str:
         """Makes one pass if this replica leads and its caches are warm. Returns what became of it."""
@@ -189,7 +224,7 @@ class ActuatorService:
         return self.leadership.holds(self._clock.now()) and self._term == self.leadership.term
 
     def _new_planner(self) -> Planner:
-        return Planner(self._cluster.view, self._freshness, self._options.plan)
+        return Planner(self._cluster.view, self._freshness, self._scaler, self._options.plan)
 
     def _new_executor(self) -> Executor:
         wrote, options = self._planner.wrote, self._options
@@ -200,24 +235,36 @@ class ActuatorService:
         for autoscaler in _AUTOSCALERS:
             self._metrics.services.labels(autoscaler).set(kept[autoscaler])
         self._metrics.hindered.set(sum(plan.hindered for plan in plans))
+        self._metrics.braked.set(sum(plan.braked for plan in plans))
 
 
 class Rehearsal:
     """Says what the actuator would do, and does nothing: it takes no Lease either."""
 
-    def __init__(self, *, cluster: Cluster, clock: Clock, options: ActuatorOptions, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        clock: Clock,
+        options: ActuatorOptions,
+        scaler_answers: ScalerAnswers,
+        say: Callable[[str], None],
+    ) -> None:
         """Takes its parts; `say` is told each intended action once."""
         self._cluster = cluster
         self._clock = clock
         self._options = options
         self._say = say
         freshness = Freshness(cluster.view, stale_seconds=options.stale_seconds)
-        self._planner = Planner(cluster.view, freshness, options.plan)
+        self._scaler_answers = scaler_answers
+        self._scaler = Outage(options.plan.outage)
+        self._planner = Planner(cluster.view, freshness, self._scaler, options.plan)
         self._said: set[str] = set()
 
     async def run(self) -> None:
         """Passes until cancelled."""
         while True:
+            self._scaler.observe(self._clock.now(), answered=await self._scaler_answers())
             self.rehearse()
             await self._clock.sleep(self._options.pass_seconds)
 

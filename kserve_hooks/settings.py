@@ -45,6 +45,24 @@ class ActuatorSettings(BaseSettings):
     trigger_authentication: str = ""
     """A ClusterTriggerAuthentication with the scaler's certificate authority. The chart sets its own."""
 
+    scaler_check: bool = True
+    """The actuator asks the scaler by itself whether it serves, and brakes while it does not. Without, it goes by what
+    KEDA says of ScaledObjects. The chart switches it off where the scaler asks clients for a certificate, or has one of
+    an authority that the chart does not know."""
+
+    scaler_authority_file: Path | None = None
+    """PEM file with the authority of the scaler's certificate, for that question; the system's own by default. The
+    chart mounts its own."""
+
+    scaler_check_seconds: float = Field(default=2.0, ge=0.1)
+    """How often it asks, in seconds."""
+
+    scaler_down_seconds: float = Field(default=5.0, ge=0.0)
+    """After how long without an answer, and at least three failures in a row, the brake acts, in seconds."""
+
+    scaler_up_seconds: float = Field(default=10.0, ge=0.0)
+    """How long the scaler must have answered again before the brake comes off, in seconds."""
+
     polling_seconds: int = Field(default=15, ge=1, le=3600)
     """How often KEDA asks about services of ScaledObjects of the actuator's own, in seconds."""
 
@@ -85,9 +103,12 @@ class ActuatorSettings(BaseSettings):
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         durations = (self.pass_seconds, self.warm_up_seconds, self.raise_seconds, self.stale_seconds)
+        durations += (self.scaler_check_seconds, self.scaler_down_seconds, self.scaler_up_seconds)
         if not all(math.isfinite(one) for one in (*durations, self.revert_pause_seconds, self.restore_seconds)):
             raise ValueError("durations must be finite")
         host, separator, port = self.scaler_address.rpartition(":")
         if not separator or not host or not port.isdecimal():
             raise ValueError("scaler_address must be host:port, such as wattkeeper.wattkeeper.svc:9090")
+        if self.scaler_check and self.scaler_authority_file is not None and not self.scaler_authority_file.is_file():
+            raise ValueError(f"scaler_authority_file {self.scaler_authority_file} is no file: check the mounted secret")
         return self

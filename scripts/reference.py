@@ -38,6 +38,7 @@ SET_BY_CHART = frozenset(
         "alert_sinks_file",
         "scaler_address",
         "scaler_tls",
+        "scaler_authority_file",
     }
 )
 _BOUNDS = {

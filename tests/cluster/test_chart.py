@@ -331,6 +331,22 @@ def test_the_actuator_s_scaled_objects_ask_the_release_s_own_scaler(plane: Plane
     assert "WATTKEEPER_TRIGGER_AUTHENTICATION" not in environment
 
 
+def test_the_actuator_asks_the_scaler_where_the_chart_knows_its_authority(plane: Plane) -> None:
+    def check(**tls: object) -> tuple[str, str, list[str]]:
+        one = only(rendered_chart(values={"tls": tls}), "Deployment", "actuator")["spec"]["template"]["spec"]
+        environment = {each["name"]: each.get("value") for each in one["containers"][0]["env"]}
+        keys = [item["key"] for each in one["volumes"] for item in each.get("secret", {}).get("items", [])]
+        authority = environment.get("WATTKEEPER_SCALER_AUTHORITY_FILE", "")
+        return environment["WATTKEEPER_SCALER_CHECK"], authority, keys
+
+    known = ("true", "/etc/wattkeeper/authority/ca.crt", ["ca.crt"])
+    assert check() == known
+    assert check(certManager={"enabled": True, "issuerRef": {"name": "x"}}) == known
+    assert check(enabled=False) == ("true", "", [])
+    assert check(existingSecret="own") == ("false", "", [])
+    assert check(requireClientCertificate=True) == ("false", "", [])
+
+
 def test_an_uninstallation_first_puts_back_what_the_actuator_has_changed(plane: Plane) -> None:
     job = only(rendered_chart(), "Job", "actuator")
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"

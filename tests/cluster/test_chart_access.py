@@ -112,6 +112,7 @@ async def test_the_actuator_may_do_what_it_must_and_no_more(bench: Bench) -> Non
         "inferenceservices": ("patch",),
         "llminferenceservices": ("patch",),
         "scaledobjects": ("create", "patch", "delete"),
+        "horizontalpodautoscalers": ("patch",),
         "powerrecommendations": ("patch",),
     }
     async with Api(connection) as api:

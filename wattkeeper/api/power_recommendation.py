@@ -22,7 +22,7 @@ Reason = Literal[
 ]
 
 
-ACTUATOR_CONDITIONS: Final = ("Actuated", "Reverted", "PolicyUnknown")
+ACTUATOR_CONDITIONS: Final = ("Actuated", "Reverted", "PolicyUnknown", "Braked", "LaterCutsHeld")
 """Conditions that the actuator writes; all others are the leader's."""
 
 
@@ -59,15 +59,29 @@ class ActuatedField(Wire, frozen=True, kw_only=True):
         return value is not None and value in (self.written, self.previous)
 
 
+class Brake(Wire, frozen=True, kw_only=True):
+    """What the actuator holds down by itself while KEDA cannot ask the scaler."""
+
+    kind: Annotated[str, Meta(description="HorizontalPodAutoscaler or ScaledObject.")]
+    name: Annotated[str, Meta(description="The name of the object that is changed.")]
+    uid: Annotated[str, Meta(description="The UID of the object that is changed.")]
+    fields: Annotated[tuple[ActuatedField, ...], Meta(description="What is changed in it.")]
+    since: Annotated[str, Meta(description="Since when the brake is on.")]
+
+
 class Actuation(Wire, frozen=True, kw_only=True):
     """What the actuator has changed for this service, and what there was before. It is put back in the end."""
 
-    autoscaler: Annotated[str, Meta(description="Who scales the service: external, keda, hpa or none, as KServe says.")]
+    autoscaler: Annotated[
+        str,
+        Meta(description='Who scales the service: external, keda, hpa or none, as KServe says, or "".'),
+    ]
     kind: Annotated[str, Meta(description="The kind of the object that is changed.")] = ""
     name: Annotated[str, Meta(description="The name of the object that is changed.")] = ""
     uid: Annotated[str, Meta(description="The UID of the object that is changed.")] = ""
     fields: Annotated[tuple[ActuatedField, ...], Meta(description="What is changed in it.")] = ()
     scaled_object: Annotated[str, Meta(description="The ScaledObject that the actuator has made.")] = ""
+    brake: Annotated[Brake, Meta(description="What is held down while KEDA cannot ask the scaler.")] | None = None
     since: Annotated[str, Meta(description="Since when the actuator acts on the service.")] = ""
     reverts: Annotated[int, Meta(description="How often in a row somebody put a field back.")] = 0
     reverted_at: Annotated[str, Meta(description="When that last happened.")] = ""

@@ -12,10 +12,12 @@ import click
 
 from kserve_hooks.errors import ActuatorError
 from kserve_hooks.metrics import ActuatorMetrics
+from kserve_hooks.outage import OutageOptions
 from kserve_hooks.plan import PlanOptions
 from kserve_hooks.reverts import RevertOptions
 from kserve_hooks.scaled_objects import TriggerOptions
-from kserve_hooks.service import ActuatorOptions, ActuatorService, Rehearsal
+from kserve_hooks.scaler_check import ScalerCheck
+from kserve_hooks.service import ActuatorOptions, ActuatorService, Rehearsal, ScalerAnswers
 from kserve_hooks.settings import ActuatorSettings
 from wattkeeper.cli.service import process_registry, read_settings, run_service, told_to_stop
 from wattkeeper.cluster.client import KubernetesCluster
@@ -95,7 +97,13 @@ async def run(settings: ActuatorSettings) -> None:
         running.push_async_callback(cluster.stop)
         await cluster.start()
         metrics.view_staleness_seconds.set_function(lambda: cluster.view.staleness_seconds(clock.now()))
-        service = ActuatorService(cluster=cluster, clock=clock, metrics=metrics, options=service_options(settings))
+        service = ActuatorService(
+            cluster=cluster,
+            clock=clock,
+            metrics=metrics,
+            options=service_options(settings),
+            scaler_answers=_scaler_answers(settings),
+        )
         await _until_stopped(service.run())
 
 
@@ -109,7 +117,13 @@ async def rehearse(settings: ActuatorSettings) -> None:
     cluster = _plain_cluster(settings, clock)
     try:
         await cluster.start()
-        rehearsal = Rehearsal(cluster=cluster, clock=clock, options=service_options(settings), say=click.echo)
+        rehearsal = Rehearsal(
+            cluster=cluster,
+            clock=clock,
+            options=service_options(settings),
+            scaler_answers=_scaler_answers(settings),
+            say=click.echo,
+        )
         await _until_stopped(rehearsal.run())
     finally:
         await cluster.stop()
@@ -127,8 +141,14 @@ async def put_back(settings: ActuatorSettings) -> None:
     try:
         await cluster.start()
         metrics = ActuatorMetrics(process_registry())
-        options = service_options(settings)
-        await ActuatorService(cluster=cluster, clock=clock, metrics=metrics, options=options).restore()
+        service = ActuatorService(
+            cluster=cluster,
+            clock=clock,
+            metrics=metrics,
+            options=service_options(settings),
+            scaler_answers=_scaler_answers(settings),
+        )
+        await service.restore()
     finally:
         await cluster.stop()
 
@@ -145,6 +165,7 @@ def service_options(settings: ActuatorSettings) -> ActuatorOptions:
         stale_seconds=settings.stale_seconds,
         concurrency=settings.write_concurrency,
         restore_seconds=settings.restore_seconds,
+        check_seconds=settings.scaler_check_seconds,
         plan=PlanOptions(
             trigger=TriggerOptions(
                 address=settings.scaler_address,
@@ -153,9 +174,24 @@ def service_options(settings: ActuatorSettings) -> ActuatorOptions:
                 polling_seconds=settings.polling_seconds,
             ),
             reverts=RevertOptions(limit=settings.revert_limit, pause_seconds=settings.revert_pause_seconds),
+            outage=OutageOptions(down_seconds=settings.scaler_down_seconds, up_seconds=settings.scaler_up_seconds),
             raise_seconds=settings.raise_seconds,
         ),
     )
+
+
+def _scaler_answers(settings: ActuatorSettings) -> ScalerAnswers:
+    if not settings.scaler_check:
+        return _not_asked
+    check = ScalerCheck(
+        address=settings.scaler_address, tls=settings.scaler_tls, authority=settings.scaler_authority_file
+    )
+    return check.answers
+
+
+async def _not_asked() -> bool:
+    """What KEDA says decides alone."""
+    return True
 
 
 def _plain_cluster(settings: ActuatorSettings, clock: SystemClock) -> KubernetesCluster:

@@ -1,4 +1,4 @@
-"""What the actuator writes: its part of recommendations, bounds of KServe's services, ScaledObjects of its own."""
+"""What the actuator writes: its part of recommendations, KServe's bounds, ScaledObjects of its own, the brake."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import msgspec
 
 from wattkeeper.api.meta import Condition
 from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
+from wattkeeper.cluster.braking import Brakeable, brake_patch, check_brake
 from wattkeeper.cluster.connection import MERGE_PATCH, Connection
 from wattkeeper.cluster.encoding import applied, written
 from wattkeeper.cluster.errors import ConflictError, NotFoundError, RefusedError
@@ -110,3 +111,15 @@ class ActuationWriter:
         except ConflictError:
             if (await self._parts.look(resource, meta)).uid == meta.uid:
                 raise
+
+    async def set_brake(self, target: Brakeable, fields: Mapping[str, int | None]) -> None:
+        """Holds down what KEDA scales by, or lets it go, where it is still as it was seen."""
+        check_brake(target, fields)
+        meta = target.metadata
+        await self._connection.request(
+            "PATCH",
+            RESOURCES[type(target)].item(meta.namespace, meta.name),
+            query={"fieldManager": ACTUATOR_MANAGER},
+            body=msgspec.json.encode(brake_patch(target, fields)),
+            content_type=MERGE_PATCH,
+        )

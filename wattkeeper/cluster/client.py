@@ -16,6 +16,7 @@ from wattkeeper.api.meta import Condition
 from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
 from wattkeeper.cluster.actuation import ActuationWriter
 from wattkeeper.cluster.answers import read_answer
+from wattkeeper.cluster.braking import Brakeable
 from wattkeeper.cluster.clock import Clock, SystemClock
 from wattkeeper.cluster.connection import REQUEST_SECONDS, Connection
 from wattkeeper.cluster.credentials import Credentials
@@ -175,6 +176,10 @@ class KubernetesCluster:
     async def delete_scaled_object(self, gone: ScaledObject) -> None:
         """Deletes this very ScaledObject (by UID)."""
         await self._actuation.delete_scaled_object(gone)
+
+    async def set_brake(self, target: Brakeable, fields: Mapping[str, int | None]) -> None:
+        """Holds down what KEDA scales by, as it was seen, or lets it go."""
+        await self._actuation.set_brake(target, fields)
 
     async def read_usage(self) -> tuple[PodUsage, ...]:
         """Reads what every pod uses right now (metrics.k8s.io)."""

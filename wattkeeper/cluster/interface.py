@@ -2,7 +2,7 @@
 
 Reading is from memory: a `View` is a complete, current picture or says that it is not. Writing is a handful of verbs
 on Wattkeeper's own kinds, the power gate of pods, replica bounds of KServe's services, ScaledObjects of its own,
-Leases, Events, state, and the certificates of its own webhooks. Nothing else of a cluster can be reached.
+the brake, Leases, Events, state, and the certificates of its own webhooks. Nothing else of a cluster can be reached.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from wattkeeper.api.meta import Condition
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
 from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
+from wattkeeper.cluster.braking import Brakeable
 from wattkeeper.cluster.kserve import InferenceService, KServeService, LLMInferenceService
 from wattkeeper.cluster.objects import (
     Deployment,
@@ -240,6 +241,21 @@ class Cluster(Protocol):
 
         Raises:
             RefusedError: it is none of ours.
+        """
+        ...
+
+    async def set_brake(self, target: Brakeable, fields: Mapping[str, int | None]) -> None:
+        """Holds down the bounds of an HPA that KEDA made, or pauses a ScaledObject, as it was seen; or lets it go.
+
+        Args:
+            target: as the view shows it.
+            fields: MAXIMUM and MINIMUM of an HPA, PAUSE of a ScaledObject (wattkeeper.cluster.braking); None takes a
+                field away.
+
+        Raises:
+            NotFoundError: it is gone.
+            ConflictError: somebody else wrote since: look again.
+            RefusedError: the HPA is not KEDA's, or a field is none of those.
         """
         ...
 

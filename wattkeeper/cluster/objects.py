@@ -240,11 +240,26 @@ class ScaledObjectSpec(Slim, frozen=True, kw_only=True):
     fallback: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
+class ScaledObjectCondition(Slim, frozen=True, kw_only=True):
+    """What KEDA says about a ScaledObject, such as Ready and HPAActive."""
+
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+
+
+class ScaledObjectStatus(Slim, frozen=True, kw_only=True):
+    """KEDA's conditions."""
+
+    conditions: tuple[ScaledObjectCondition, ...] = ()
+
+
 class ScaledObject(Slim, frozen=True, kw_only=True):
     """KEDA's ScaledObject."""
 
     metadata: ObjectMeta
     spec: ScaledObjectSpec = ScaledObjectSpec()
+    status: ScaledObjectStatus = ScaledObjectStatus()
 
 
 class CrossVersionTarget(Slim, frozen=True, kw_only=True):
@@ -278,9 +293,11 @@ class Metric(Slim, frozen=True, kw_only=True):
 
 
 class HorizontalPodAutoscalerSpec(Slim, frozen=True, kw_only=True):
-    """What an HPA scales, and on what."""
+    """What an HPA scales, within which bounds, and on what. Kubernetes reads absent minReplicas as 1."""
 
     scale_target_ref: CrossVersionTarget
+    min_replicas: int | None = None
+    max_replicas: int = 0
     metrics: tuple[Metric, ...] = ()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from wattkeeper.api.meta import Condition
 from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
 from wattkeeper.cluster.actuation import ACTUATOR_MANAGER, FINALIZER, check_fields, check_ours
+from wattkeeper.cluster.braking import Brakeable, brake_patch, check_brake
 from wattkeeper.cluster.errors import ConflictError, NotFoundError
 from wattkeeper.cluster.interface import OwnKind
 from wattkeeper.cluster.kserve import KServeService, ManagedFields
@@ -112,12 +113,37 @@ class ActuationObjects:
         check_ours(gone)
         self._objects.remove(gone)
 
+    def set_brake(self, target: Brakeable, fields: Mapping[str, int | None]) -> None:
+        """Holds down what KEDA scales by, where it is still as it was seen."""
+        check_brake(target, fields)
+        meta = target.metadata
+        now = self._objects.get(type(target), meta.namespace, meta.name)
+        if now is None:
+            raise NotFoundError(f"{type(target).__name__} {meta.namespace}/{meta.name} is not there.")
+        if now.metadata.resource_version != meta.resource_version:
+            raise ConflictError(f"{type(target).__name__} {meta.namespace}/{meta.name} has changed")
+        raw = merged(msgspec.to_builtins(now), brake_patch(target, fields))
+        self._objects.update(msgspec.convert(raw, type(now)))
+
     def _same(self, one: PowerRecommendation) -> PowerRecommendation:
         meta = one.metadata
         now = self._objects.get(PowerRecommendation, meta.namespace, meta.name)
         if now is None or now.metadata.uid != meta.uid:
             raise NotFoundError(f"PowerRecommendation {meta.namespace}/{meta.name} is not there, or another one.")
         return now
+
+
+def merged(raw: dict[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns an object with a merge patch applied (RFC 7396)."""
+    out = dict(raw)
+    for name, value in patch.items():
+        if isinstance(value, dict):
+            out[name] = merged(out.get(name) or {}, cast("dict[str, Any]", value))
+        elif value is None:
+            out.pop(name, None)
+        else:
+            out[name] = value
+    return out
 
 
 def claimed(

@@ -17,6 +17,7 @@ from wattkeeper.api.admission import POWER_GATE
 from wattkeeper.api.meta import Condition
 from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
 from wattkeeper.api.readings import PodKey
+from wattkeeper.cluster.braking import Brakeable
 from wattkeeper.cluster.clock import Clock
 from wattkeeper.cluster.errors import (
     ConflictError,
@@ -161,6 +162,10 @@ class TwinCluster:
     async def delete_scaled_object(self, gone: ScaledObject) -> None:
         """Deletes this very ScaledObject (by UID)."""
         self._actuation.delete(gone)
+
+    async def set_brake(self, target: Brakeable, fields: Mapping[str, int | None]) -> None:
+        """Holds down what KEDA scales by, as it was seen, or lets it go."""
+        self._actuation.set_brake(target, fields)
 
     async def open_gate(self, pod: Pod, *, terms: tuple[NodeSelectorTerm, ...] | None) -> None:
         """Takes the power gate off this very pod (by UID)."""

@@ -47,6 +47,14 @@ env:
     value: {{ printf "%s.%s.svc:%v" (include "wattkeeper.fullname" $root) $root.Release.Namespace $root.Values.service.port }}
   - name: WATTKEEPER_SCALER_TLS
     value: {{ $root.Values.tls.enabled | quote }}
+  {{- if not (hasKey $root.Values.actuator.settings "WATTKEEPER_SCALER_CHECK") }}
+  - name: WATTKEEPER_SCALER_CHECK
+    value: {{ include "wattkeeper.actuator.checks" $root | eq "true" | quote }}
+  {{- end }}
+  {{- if include "wattkeeper.actuator.authority" $root }}
+  - name: WATTKEEPER_SCALER_AUTHORITY_FILE
+    value: /etc/wattkeeper/authority/ca.crt
+  {{- end }}
   {{- if and (include "wattkeeper.ownCertificates" $root) $root.Values.keda.triggerAuthentication }}
   - name: WATTKEEPER_TRIGGER_AUTHENTICATION
     value: {{ include "wattkeeper.fullname" $root }}
@@ -67,6 +75,20 @@ resources: {{- toYaml . | nindent 2 }}
 volumeMounts:
   - name: tmp
     mountPath: /tmp
+  {{- if include "wattkeeper.actuator.authority" $root }}
+  - name: authority
+    mountPath: /etc/wattkeeper/authority
+    readOnly: true
+  {{- end }}
+{{- end }}
+
+{{- /* The actuator can ask the scaler by itself: it knows the authority, and needs no certificate of its own. */ -}}
+{{- define "wattkeeper.actuator.checks" -}}
+{{- if or (not .Values.tls.enabled) (include "wattkeeper.actuator.authority" .) }}true{{ end }}
+{{- end }}
+
+{{- define "wattkeeper.actuator.authority" -}}
+{{- if and .Values.tls.enabled (not .Values.tls.existingSecret) (not .Values.tls.requireClientCertificate) }}true{{ end }}
 {{- end }}
 
 {{- /* What the pods of both have in common. */ -}}
@@ -90,6 +112,13 @@ securityContext:
 volumes:
   - name: tmp
     emptyDir: {}
+  {{- if include "wattkeeper.actuator.authority" . }}
+  # Of the scaler's Secret, the authority alone.
+  - name: authority
+    secret:
+      secretName: {{ include "wattkeeper.tlsSecret" . }}
+      items: [{key: ca.crt, path: ca.crt}]
+  {{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from tests.contract.cluster.conftest import MakeCluster
 from tests.contract.cluster.fake_api import FakeApi
-from wattkeeper.api.meta import Condition, ObjectMeta, ScaleTargetRef
+from wattkeeper.api.meta import Condition, ObjectMeta, OwnerReference, ScaleTargetRef
 from wattkeeper.api.power_recommendation import (
     ActuatedField,
     Actuation,
@@ -16,14 +16,23 @@ from wattkeeper.api.power_recommendation import (
     PowerRecommendationStatus,
 )
 from wattkeeper.cluster.actuation import OURS
+from wattkeeper.cluster.braking import MAXIMUM, MINIMUM, PAUSE
 from wattkeeper.cluster.errors import ConflictError, NotFoundError, RefusedError
 from wattkeeper.cluster.kserve import InferenceService, KServeMeta, LLMInferenceService
-from wattkeeper.cluster.objects import ScaledObject, ScaledObjectSpec, ScaledObjectTarget
+from wattkeeper.cluster.objects import (
+    CrossVersionTarget,
+    HorizontalPodAutoscaler,
+    HorizontalPodAutoscalerSpec,
+    ScaledObject,
+    ScaledObjectSpec,
+    ScaledObjectTarget,
+)
 
 RECOMMENDATION = "/apis/wattkeeper.dev/v1alpha1/namespaces/llm/powerrecommendations/deployment-a"
 SERVICE = "/apis/serving.kserve.io/v1beta1/namespaces/llm/inferenceservices/chat"
 LLM = "/apis/serving.kserve.io/v1alpha2/namespaces/llm/llminferenceservices/chat"
 SCALED = "/apis/keda.sh/v1alpha1/namespaces/llm/scaledobjects/chat-predictor-wk"
+AUTOSCALER = "/apis/autoscaling/v2/namespaces/llm/horizontalpodautoscalers/keda-hpa-chat"
 ACTUATION = Actuation(autoscaler="hpa", fields=(ActuatedField(field="spec.predictor.maxReplicas", written=3),))
 ACTUATED = Condition(type="Actuated", status="True", reason="Written", last_transition_time="2026-01-01T00:00:00Z")
 
@@ -137,4 +146,43 @@ async def test_a_scaled_object_of_somebody_else_is_not_touched(api: FakeApi, mak
     for verb in (cluster.apply_scaled_object, cluster.delete_scaled_object):
         with pytest.raises(RefusedError, match="not ours to change"):
             await verb(scaled_object(ours=False))
+    assert api.requests == []
+
+
+def autoscaler(*owners: str) -> HorizontalPodAutoscaler:
+    references = tuple(OwnerReference(kind=kind, name="chat", uid="u9") for kind in owners)
+    return HorizontalPodAutoscaler(
+        metadata=ObjectMeta(namespace="llm", name="keda-hpa-chat", resource_version="7", owner_references=references),
+        spec=HorizontalPodAutoscalerSpec(scale_target_ref=CrossVersionTarget(kind="Deployment", name="chat")),
+    )
+
+
+async def test_the_brake_changes_bounds_of_keda_s_hpa_as_it_was_seen(api: FakeApi, make_cluster: MakeCluster) -> None:
+    cluster = make_cluster()
+    api.objects[AUTOSCALER] = {"metadata": {"resourceVersion": "7"}, "spec": {"minReplicas": 6, "maxReplicas": 9}}
+    await cluster.set_brake(autoscaler("ScaledObject"), {MAXIMUM: 5, MINIMUM: None})
+    assert api.asked("PATCH", AUTOSCALER) == [{"fieldManager": "wattkeeper-actuator"}]
+    assert api.objects[AUTOSCALER]["spec"] == {"maxReplicas": 5}
+    with pytest.raises(ConflictError):
+        await cluster.set_brake(autoscaler("ScaledObject"), {MAXIMUM: 4})
+
+
+async def test_the_brake_sets_a_pause_and_takes_it_away(api: FakeApi, make_cluster: MakeCluster) -> None:
+    cluster = make_cluster()
+    marks = {"note": "kept"}
+    api.objects[SCALED] = {"metadata": {"uid": "u9", "annotations": marks}, "spec": {}}
+    await cluster.set_brake(scaled_object(ours=False), {PAUSE: 0})
+    assert api.objects[SCALED]["metadata"]["annotations"] == {**marks, "autoscaling.keda.sh/paused-replicas": "0"}
+    await cluster.set_brake(scaled_object(ours=False), {PAUSE: None})
+    assert api.objects[SCALED]["metadata"]["annotations"] == marks
+
+
+async def test_the_brake_touches_nobody_else_s_hpa_and_no_other_field(api: FakeApi, make_cluster: MakeCluster) -> None:
+    cluster = make_cluster()
+    with pytest.raises(RefusedError, match="belongs to no ScaledObject"):
+        await cluster.set_brake(autoscaler("InferenceService"), {MAXIMUM: 5})
+    with pytest.raises(RefusedError, match="not the brake's to change"):
+        await cluster.set_brake(autoscaler("ScaledObject"), {PAUSE: 5})
+    with pytest.raises(RefusedError, match="not the brake's to change"):
+        await cluster.set_brake(scaled_object(), {MAXIMUM: 5})
     assert api.requests == []

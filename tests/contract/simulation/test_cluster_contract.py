@@ -19,10 +19,16 @@ from wattkeeper.api.power_recommendation import (
     PowerRecommendationSpec,
     PowerRecommendationStatus,
 )
+from wattkeeper.cluster.braking import MAXIMUM, PAUSE
 from wattkeeper.cluster.errors import NotFoundError, RefusedError, StateCorruptError
 from wattkeeper.cluster.interface import WATCHED, Cluster, EventRecord
 from wattkeeper.cluster.kserve import InferenceService, KServeMeta
-from wattkeeper.cluster.objects import ScaledObject
+from wattkeeper.cluster.objects import (
+    CrossVersionTarget,
+    HorizontalPodAutoscaler,
+    HorizontalPodAutoscalerSpec,
+    ScaledObject,
+)
 from wattkeeper.simulation.cluster import TwinCluster
 
 NAMESPACE = "default"
@@ -182,6 +188,18 @@ async def test_fields_that_are_not_ours_and_scaled_objects_of_others_are_refused
         await cluster.set_replica_fields(service, {"spec.predictor.maxReplicas": 1})
     with pytest.raises(RefusedError):
         await cluster.apply_scaled_object(ScaledObject(metadata=ObjectMeta(name="a", namespace=NAMESPACE)))
+
+
+async def test_the_brake_touches_only_what_is_there_and_keda_s(cluster: Cluster) -> None:
+    spec = HorizontalPodAutoscalerSpec(scale_target_ref=CrossVersionTarget(kind="Deployment", name="chat"))
+    meta = ObjectMeta(name="keda-hpa-chat", namespace=NAMESPACE, resource_version="1")
+    with pytest.raises(RefusedError):
+        await cluster.set_brake(HorizontalPodAutoscaler(metadata=meta, spec=spec), {MAXIMUM: 1})
+    scaled = ScaledObject(metadata=ObjectMeta(name="chat", namespace=NAMESPACE, resource_version="1"))
+    with pytest.raises(RefusedError):
+        await cluster.set_brake(scaled, {MAXIMUM: 1})
+    with pytest.raises(NotFoundError):
+        await cluster.set_brake(scaled, {PAUSE: 1})
 
 
 async def test_a_status_of_what_is_gone_or_replaced_is_refused(cluster: Cluster) -> None:

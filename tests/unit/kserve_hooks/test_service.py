@@ -126,7 +126,13 @@ async def test_the_loop_acts_by_itself_and_gives_the_lease_up_in_the_end(world: 
 async def test_a_rehearsal_says_each_action_once_and_does_none(world: World) -> None:
     await capped(world)
     said: list[str] = []
-    rehearsal = Rehearsal(cluster=world.cluster, clock=world.clock, options=OPTIONS, say=said.append)
+    rehearsal = Rehearsal(
+        cluster=world.cluster,
+        clock=world.clock,
+        options=OPTIONS,
+        scaler_answers=world.answers,
+        say=said.append,
+    )
     running = asyncio.create_task(rehearsal.run())
     await settle()
     await world.clock.forward(10.0)

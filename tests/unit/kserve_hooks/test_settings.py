@@ -24,6 +24,8 @@ def test_the_environment_sets_what_options_do_not(monkeypatch: pytest.MonkeyPatc
         ({"raise_seconds": float("inf")}, "finite"),
         ({"pass_seconds": 0.0}, "greater than 0"),
         ({"revert_limit": 0}, "greater than or equal to 1"),
+        ({"scaler_up_seconds": float("inf")}, "finite"),
+        ({"scaler_authority_file": "/nowhere/ca.crt"}, "check the mounted secret"),
         ({"identity": ""}, "at least 1 character"),
     ],
 )

@@ -25,6 +25,7 @@ from wattkeeper.api.power_recommendation import (
     PowerRecommendationStatus,
     Reason,
 )
+from wattkeeper.cluster.braking import Brakeable
 from wattkeeper.cluster.errors import ClusterError
 from wattkeeper.cluster.interface import Watched
 from wattkeeper.cluster.kserve import InferenceService, KServeService, LLMInferenceService, ManagedFields
@@ -81,6 +82,10 @@ class FailingCluster(TwinCluster):
         self._note("delete")
         await super().delete_scaled_object(gone)
 
+    async def set_brake(self, target: Brakeable, fields: Any) -> None:
+        self._note("brake")
+        await super().set_brake(target, fields)
+
     def _note(self, verb: str) -> None:
         if verb in self.failing:
             raise self.failing[verb]
@@ -94,11 +99,21 @@ class World:
         self.clock = HandClock(NOW)
         self.cluster = FailingCluster(self.clock)
         self.registry = CollectorRegistry()
+        self.scaler_answers = True
         self.service = self.replica(options, registry=self.registry)
 
     def replica(self, options: ActuatorOptions, *, registry: CollectorRegistry | None = None) -> ActuatorService:
         metrics = ActuatorMetrics(registry or CollectorRegistry())
-        return ActuatorService(cluster=self.cluster, clock=self.clock, metrics=metrics, options=options)
+        return ActuatorService(
+            cluster=self.cluster,
+            clock=self.clock,
+            metrics=metrics,
+            options=options,
+            scaler_answers=self.answers,
+        )
+
+    async def answers(self) -> bool:
+        return self.scaler_answers
 
     async def start(self) -> None:
         """Leads, with warm caches."""

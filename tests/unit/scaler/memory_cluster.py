@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from wattkeeper.api.admission import POWER_GATE
 from wattkeeper.api.meta import Condition
 from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
+from wattkeeper.cluster.braking import Brakeable
 from wattkeeper.cluster.errors import ClusterError, MetricsMissingError, NotFoundError
 from wattkeeper.cluster.interface import WATCHED, ChangeHandler, EventRecord, OwnKind, Watched
 from wattkeeper.cluster.kserve import KServeService
@@ -153,6 +154,9 @@ class MemoryCluster:
         raise AssertionError("the actuator's alone")
 
     async def delete_scaled_object(self, gone: ScaledObject) -> None:
+        raise AssertionError("the actuator's alone")
+
+    async def set_brake(self, target: Brakeable, fields: Mapping[str, int | None]) -> None:
         raise AssertionError("the actuator's alone")
 
     async def read_usage(self) -> tuple[PodUsage, ...]:

@@ -1,0 +1,160 @@
+"""The brake beside a real KEDA: our port blocked while the recommender lives and goes on cutting."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.cluster.actuator import Actuators
+from tests.cluster.blockable import BlockablePort
+from tests.cluster.controlplane.api import Api, Object
+from tests.cluster.controlplane.plane import Plane
+from tests.cluster.controlplane.processes import free_ports
+from tests.cluster.installation import Installation
+from tests.cluster.loop import SETTLE_SECONDS, Loop, scaled_object
+
+KEDA = "keda.sh/v1alpha1"
+PAUSED = "autoscaling.keda.sh/paused-replicas"
+PLENTY_WATTS = 60_000.0
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    """The port that triggers name."""
+    return free_ports(1)[0]
+
+
+@pytest.fixture(scope="module")
+def actuators(plane: Plane, kserve: None, lws: None, installation: Installation, port: int) -> Iterator[Actuators]:
+    """The actuator as the chart installs it, asking at the port that triggers name."""
+    made = Actuators(plane, f"127.0.0.1:{port}")
+
+    async def install() -> None:
+        async with Api(plane.connection) as api:
+            await made.install(api)
+
+    try:
+        # From the main thread: processes die with the thread that starts them.
+        asyncio.run(install())
+        yield made
+    finally:
+        made.kill_all()
+
+
+class Scene:
+    """One service with a ScaledObject of a user's, under a budget, behind a port that can be blocked."""
+
+    def __init__(self, loop: Loop, port: BlockablePort) -> None:
+        self.loop = loop
+        self.bench = loop.bench
+        self.port = port
+        self.budget = ""
+
+    async def open(self, *, replicas: int, floor: int) -> None:
+        await self.loop.nodes(2)
+        self.budget = await self.loop.budget("rack", PLENTY_WATTS)
+        await self.loop.set_demand("chat", replicas)
+        await self.bench.deploy(self.bench.deployment("chat", replicas=1), wait=False)
+        await self.loop.policy("chat", floor=floor)
+        await self.bench.apply(scaled_object("chat", self.port.address, floor=floor))
+        await self.loop.wait_running("chat", replicas)
+        await self.loop.wait_grant("chat", replicas)
+
+    async def cut_to(self, replicas: int) -> None:
+        await self.loop.set_limit(self.budget, await self.loop.limit_for(self.budget, "chat", replicas))
+        await self.loop.wait_grant("chat", replicas)
+
+    async def wait_condition(self, type_: str, status: str | None) -> None:
+        async def said() -> bool:
+            found = (await self.loop.status("chat")).get("conditions", [])
+            return next((one["status"] for one in found if one["type"] == type_), None) == status
+
+        await self.bench.wait_for(said, what=f"{type_} is {status}", timeout_seconds=SETTLE_SECONDS)
+
+    async def autoscaler(self) -> Object | None:
+        return await self.bench.api.find(
+            "autoscaling/v2", "HorizontalPodAutoscaler", "keda-hpa-chat", namespace=self.bench.namespace
+        )
+
+    async def wait_bounds(self, minimum: int, maximum: int) -> None:
+        async def reached() -> bool:
+            spec = (await self.autoscaler() or {}).get("spec", {})
+            return (spec.get("minReplicas"), spec.get("maxReplicas")) == (minimum, maximum)
+
+        await self.bench.wait_for(reached, what=f"the HPA has {minimum}, {maximum}", timeout_seconds=SETTLE_SECONDS)
+
+    async def wait_released(self) -> None:
+        async def released() -> bool:
+            one = await self.loop.recommendation("chat")
+            return "brake" not in one["status"].get("actuation", {}) and "finalizers" not in one["metadata"]
+
+        await self.bench.wait_for(released, what="the brake is off", timeout_seconds=SETTLE_SECONDS)
+
+    async def reasons(self) -> set[str]:
+        return {one["reason"] for one in await self.bench.events()}
+
+
+@pytest.fixture
+async def scene(loop: Loop, actuators: Actuators, port: int) -> AsyncIterator[Scene]:
+    blockable = BlockablePort(port, loop.installation.address)
+    await blockable.open()
+    yield Scene(loop, blockable)
+    await blockable.block()
+
+
+async def test_a_cut_is_kept_by_the_hpa_s_bounds_while_keda_cannot_ask(scene: Scene) -> None:
+    await scene.open(replicas=8, floor=1)
+    await scene.port.block()
+    await scene.cut_to(5)
+    started = time.monotonic()
+    await scene.wait_bounds(1, 5)
+    lowered = time.monotonic()
+    await scene.bench.wait_replicas("chat", 5, timeout_seconds=SETTLE_SECONDS)
+    took = time.monotonic() - lowered
+    print(f"\nHPA: {lowered - started:.1f} s to its bounds, {took:.1f} s more to the replicas")
+    await scene.wait_condition("Braked", "True")
+    assert await scene.loop.held_replicas("chat", seconds=20) == {5}
+    await scene.port.open()
+    await scene.wait_bounds(1, 40)
+    await scene.wait_released()
+    assert {"Braked", "BrakeReleased"} <= await scene.reasons()
+    await scene.loop.set_limit(scene.budget, PLENTY_WATTS)
+    await scene.bench.wait_replicas("chat", 8, timeout_seconds=SETTLE_SECONDS)
+
+
+async def test_a_cap_of_zero_is_kept_by_a_pause_that_goes_with_the_outage(scene: Scene) -> None:
+    await scene.open(replicas=4, floor=0)
+    await scene.port.block()
+    await scene.cut_to(0)
+    started = time.monotonic()
+
+    async def paused() -> bool:
+        found = await scene.bench.api.get(KEDA, "ScaledObject", "chat", namespace=scene.bench.namespace)
+        return found["metadata"].get("annotations", {}).get(PAUSED) == "0"
+
+    await scene.bench.wait_for(paused, what="a pause at 0", timeout_seconds=SETTLE_SECONDS)
+    written = time.monotonic()
+    await scene.bench.wait_replicas("chat", 0, timeout_seconds=SETTLE_SECONDS)
+    took = time.monotonic() - written
+    print(f"\npause: {written - started:.1f} s to the annotation, {took:.1f} s more to the replicas")
+    await scene.port.open()
+    await scene.wait_released()
+    assert not await paused()
+    await scene.loop.set_limit(scene.budget, PLENTY_WATTS)
+    await scene.bench.wait_replicas("chat", 4, timeout_seconds=SETTLE_SECONDS)
+
+
+async def test_the_last_cap_holds_while_no_recommender_lives(scene: Scene) -> None:
+    await scene.open(replicas=6, floor=1)
+    await scene.cut_to(4)
+    await scene.bench.wait_replicas("chat", 4, timeout_seconds=SETTLE_SECONDS)
+    scene.loop.installation.kill_all()
+    await scene.wait_condition("LaterCutsHeld", "True")
+    await scene.bench.scale("chat", 6)
+    await scene.bench.wait_replicas("chat", 4, timeout_seconds=SETTLE_SECONDS)
+    await scene.loop.installation.start_all(scene.bench.api)
+    await scene.wait_condition("LaterCutsHeld", None)
+    await scene.wait_released()
