@@ -22,10 +22,6 @@ ROUNDING_WATTS = 1.0
 SYNC_SECONDS = 30.0
 
 
-class WatchEndedError(Exception):
-    """The API server closed a watch."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Departure:
     """A pod left the gate.
@@ -116,44 +112,42 @@ def at_gate(pod: Object) -> bool:
 
 @asynccontextmanager
 async def watching(api: Api, namespace: str, budget: str) -> AsyncGenerator[GateWatch]:
-    """Follows a namespace's pods and a budget for as long as the context lasts.
+    """Watches a namespace's pods and a budget for as long as the context lasts."""
+    watch = GateWatch()
+
+    def see_pod(event: str, item: Object) -> None:
+        if item["metadata"]["namespace"] == namespace:
+            watch.see_pod(event, item)
+
+    def see_budget(event: str, item: Object) -> None:
+        if item["metadata"]["name"] == budget:
+            watch.see_budget(item)
+
+    async with following(api, "v1", "Pod", see_pod), following(api, POWER_GROUP, "PowerBudget", see_budget):
+        yield watch
+
+
+@asynccontextmanager
+async def following(api: Api, api_version: str, kind: str, see: Callable[[str, Object], None]) -> AsyncGenerator[None]:
+    """Hands every object of a kind, and everything that happens to one, to `see` for as long as the context lasts.
 
     Raises:
-        WatchEndedError: a watch ended, so that something may have been missed.
-        ApiError: a watch was refused.
+        ExceptionGroup: what went wrong in the context, or with the watch: then the context is cancelled.
     """
-    watch = GateWatch()
-    synced = {kind: asyncio.Event() for kind in ("Pod", "PowerBudget")}
+    synced = asyncio.Event()
 
-    async def follow_pods() -> None:
-        async for event, item in api.watch("v1", "Pod"):
+    async def follow() -> None:
+        async for event, item in api.watch(api_version, kind):
             if event == "SYNCED":
-                synced["Pod"].set()
-            elif item["metadata"]["namespace"] == namespace:
-                watch.see_pod(event, item)
-        raise WatchEndedError("the watch of pods has ended")
+                synced.set()
+            else:
+                see(event, item)
 
-    async def follow_budget() -> None:
-        async for event, item in api.watch(POWER_GROUP, "PowerBudget"):
-            if event == "SYNCED":
-                synced["PowerBudget"].set()
-            elif item["metadata"]["name"] == budget:
-                watch.see_budget(item)
-        raise WatchEndedError("the watch of budgets has ended")
-
-    tasks = [asyncio.create_task(follow_pods()), asyncio.create_task(follow_budget())]
-    try:
-        async with asyncio.timeout(SYNC_SECONDS):
-            for event in synced.values():
-                await event.wait()
-        yield watch
-        for task in tasks:
-            if task.done():
-                await task
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(follow())
+        await asyncio.wait_for(synced.wait(), SYNC_SECONDS)
+        yield
+        task.cancel()
 
 
 def _app(pod: Object) -> str:

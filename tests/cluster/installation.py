@@ -21,6 +21,7 @@ from tests.cluster.controlplane.waiting import wait_for
 NAMESPACE = "wattkeeper-system"
 RELEASE = "wattkeeper"
 READY_SECONDS = 60.0
+TICK_SECONDS = 1
 # KEDA polls and the HPA syncs every 5 s on the tests' control plane; users have 30 s and 15 s.
 ACTUATION_WINDOW_SECONDS = 15.0
 
@@ -79,7 +80,7 @@ class Installation:
             "WATTKEEPER_PROMETHEUS_URL": self._plane.prometheus_url or "",
             "WATTKEEPER_LISTEN_ADDRESS": address,
             "WATTKEEPER_METRICS_ADDRESS": metrics,
-            "WATTKEEPER_TICK_SECONDS": "1",
+            "WATTKEEPER_TICK_SECONDS": str(TICK_SECONDS),
             "WATTKEEPER_READ_SECONDS": "0.9",
             "WATTKEEPER_LEASE_SECONDS": "4",
             "WATTKEEPER_STATE_SECONDS": "5",

@@ -34,6 +34,7 @@ AIMS: Final = (
     Aim(bench="informer", figure="informer, watch events"),
     Aim(bench="get_metrics", figure="GetMetrics, ...: p99"),
     Aim(bench="admission", figure="pod review over TLS, ...: p99"),
+    Aim(bench="gate", figure="gate, pods within the grant, ...: p99"),
 )
 
 

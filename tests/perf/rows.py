@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
+
+UNMEASURABLE: Final = 69
+"""Exit status of a benchmark that lacks what it needs on this machine, and said so (EX_UNAVAILABLE of sysexits.h)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.perf import run
 from tests.perf.aims import AIMS, Aim, shortfalls
 from tests.perf.rows import Row
 
@@ -41,3 +42,16 @@ def test_a_figure_without_an_aim_of_its_own_is_a_shortfall() -> None:
 
 def test_every_aim_names_a_benchmark_that_exists() -> None:
     assert [aim.bench for aim in AIMS if not (PERF / f"{aim.bench}.py").exists()] == []
+
+
+@pytest.mark.parametrize(("found", "status"), [(None, 0), ([], 1)], ids=["cannot be measured here", "failed"])
+def test_only_a_benchmark_that_cannot_be_measured_here_is_let_off_its_aims(
+    found: list[Row] | None, status: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def runs(bench: str) -> list[Row] | None:
+        return found
+
+    monkeypatch.setattr(run, "run", runs)
+    assert run.main(["gate"]) == status
