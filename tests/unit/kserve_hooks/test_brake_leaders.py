@@ -39,6 +39,23 @@ async def test_a_brake_that_was_cut_short_is_finished_or_taken_off_by_the_next_l
     assert (found.status.actuation, found.metadata.finalizers) == (None, ())
 
 
+@pytest.mark.parametrize("verb", ["status", "brake"])
+async def test_a_brake_that_was_cut_short_leaves_nothing_where_the_outage_is_over(scene: Scene, verb: str) -> None:
+    await scene.open()
+    world = scene.world
+    world.cluster.failing[verb] = UnreachableError("no answer")
+    await world.recommend(5)
+    await scene.ask(False, 5)
+    world.cluster.failing.clear()
+    other = world.replica(dataclasses.replace(OPTIONS, holder="actuator-1"))
+    await world.service.leadership.release()
+    await other.leadership.renew()
+    await scene.follow(other, answers=True)
+    assert (scene.bounds(), "brake" in world.cluster.written) == ((3, 20), False)
+    found = world.recommendation()
+    assert (found.status.actuation, found.metadata.finalizers) == (None, ())
+
+
 @pytest.mark.parametrize("verb", ["brake", "status", "let go"])
 async def test_a_release_that_was_cut_short_is_finished_by_the_next_leader(scene: Scene, verb: str) -> None:
     await scene.open()
