@@ -25,7 +25,7 @@ def wanted_budgets(result: StepResult, view: View) -> Iterator[tuple[PowerBudget
     """Yields each budget as it is and as it shall be. One that vanished since it was read is left out."""
     pods: dict[int, list[ViolatingPod]] = defaultdict(list)
     for violation in result.violations:
-        if violation.domain >= 0 and len(pods[violation.domain]) < _MOST_PODS:
+        if len(pods[violation.domain]) < _MOST_PODS:
             name = violation.pod
             pods[violation.domain].append(
                 ViolatingPod(namespace=name.namespace, name=name.name, watts=_whole(violation.watts))

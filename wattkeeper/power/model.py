@@ -48,7 +48,6 @@ class PowerModel:
         self._time = 0.0
         self._forgotten = 0.0
         self._observed: tuple[Readings, float, Charges] | None = None
-        self._over: Ints = np.empty(0, dtype=np.int64)
 
     def observe(self, readings: Readings, now: float) -> None:
         """Learns from a tick's readings.
@@ -97,10 +96,6 @@ class PowerModel:
         charges, _, _ = self._charge(readings, self._view(readings, now), now)
         return charges
 
-    def over_bound_pods(self) -> Ints:
-        """Returns rows of the pods that, in the readings observed last, had sustained more than their bound."""
-        return self._over
-
     def _view(self, readings: Readings, now: float, seen: PodView | None = None) -> _View:
         """Joins readings with what was learned; `seen` is what these readings' pods looked like before."""
         nodes = self._nodes.view(readings.nodes, now)
@@ -123,7 +118,7 @@ class PowerModel:
             & ~(pods.stamps < readings.pods.since)
         )
         rows = np.flatnonzero(teaches)
-        over = self._replicas.learn(
+        self._replicas.learn(
             view.replicas,
             readings.services,
             readings.nodes.kind_names,
@@ -136,7 +131,6 @@ class PowerModel:
                 stamps=pods.stamps[rows],
             ),
         )
-        self._over = rows[over]
 
     def _charge(self, readings: Readings, view: _View, now: float) -> tuple[Charges, Floats, Floats]:
         settings, pods, nodes = self._settings, view.pods, view.nodes

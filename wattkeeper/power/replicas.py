@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wattkeeper.api.readings import Bools, Floats, Ints, ServiceKey, ServiceRows
+from wattkeeper.api.readings import Floats, Ints, ServiceKey, ServiceRows
 from wattkeeper.power import cleaning
 from wattkeeper.power.checkpoint import TableState
 from wattkeeper.power.histogram import BUCKETS, Decay, bucket_of, percentiles
@@ -199,15 +199,11 @@ class ReplicaModel:
             residual=columns[5],
         )
 
-    def learn(self, view: ReplicaView, services: ServiceRows, kind_names: tuple[str, ...], new: PodSamples) -> Bools:
-        """Takes new samples in.
-
-        Returns:
-            bool[n], the pod has sustained more than its bound.
-        """
+    def learn(self, view: ReplicaView, services: ServiceRows, kind_names: tuple[str, ...], new: PodSamples) -> None:
+        """Takes new samples in."""
         self._reshape(view)
         if not len(new.service):
-            return np.zeros(0, dtype=np.bool_)
+            return
         view = self._with_pairs(view, services, kind_names, new)
         pairs, settings = self._pairs, self._settings
         kinds = view.pair.shape[1]
@@ -258,7 +254,6 @@ class ReplicaModel:
         part, at = np.nonzero(above)
         limit = _cells(view.limit_watts)[part, cell[at]]
         np.maximum.at(pairs["bound"], (part, pair[at]), np.minimum(new.sustained_watts[part, at], limit))
-        return np.logical_or(above[0], above[1])
 
     def _weigh(self, part: int, touched: Ints, number: Ints, watts: Floats, weight: Floats) -> Floats:
         """Adds samples to histograms, and returns the percentile of each.

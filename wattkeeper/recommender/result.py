@@ -65,11 +65,11 @@ class BudgetResults:
 
 
 class PodViolation(NamedTuple):
-    """A pod that has to go while its domain is over budget, or one that draws more than its upper bound.
+    """A pod that has to go while its domain is over budget.
 
     Attributes:
-        domain: row of the budget, -1 for a pod over its own bound in a domain that is inside.
-        watts: what it may draw, or what it was measured to draw where that is more.
+        domain: row of the budget.
+        watts: what it may draw, at its upper bound.
     """
 
     pod: PodKey

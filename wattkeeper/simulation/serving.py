@@ -92,11 +92,6 @@ class Serving:
         """Returns requests of a service that wait for a place in a batch."""
         return sum(cohort.requests for cohort in self._queues[service])
 
-    def oldest_wait_seconds(self, service: int, now: float) -> float:
-        """Returns how long the first in line has waited."""
-        queue = self._queues[service]
-        return now - queue[0].arrived if queue else 0.0
-
     def step(self, rows: FleetRows, now: float, seconds: float) -> None:
         """Lets a second pass: work, then arrivals, then places in batches."""
         state = self._state
