@@ -15,12 +15,12 @@ from kserve_hooks.brake import Braking
 from kserve_hooks.capped import Capped
 from kserve_hooks.desired import Desired
 from kserve_hooks.reverts import RevertOptions, Reverts, Sightings, revert_finding
+from kserve_hooks.scaled_objects import is_as_wanted
 from wattkeeper.api.conditions import Finding, with_transitions
 from wattkeeper.api.instants import format_instant
 from wattkeeper.api.power_recommendation import ACTUATOR_CONDITIONS, ActuatedField, Actuation, Brake
 from wattkeeper.cluster.actuation import FINALIZER, is_ours
 from wattkeeper.cluster.kserve import read_field
-from wattkeeper.cluster.objects import ScaledObject
 from wattkeeper.recommender.kserve import Part
 
 
@@ -112,13 +112,8 @@ def _scaled_object(capped: Capped, wanted: Desired) -> tuple[list[Action], list[
     if target is None:
         return gone, [], ours[0].metadata.name if ours else ""
     before = next((one for one in ours if one.metadata.name == target.metadata.name), None)
-    same = before is not None and _same(before, target)
+    same = before is not None and is_as_wanted(before, target)
     return gone, [] if same else [ApplyScaledObject(wanted=target, before=before)], target.metadata.name
-
-
-def _same(before: ScaledObject, wanted: ScaledObject) -> bool:
-    owners = {owner.uid for owner in before.metadata.owner_references}
-    return before.spec == wanted.spec and {owner.uid for owner in wanted.metadata.owner_references} <= owners
 
 
 def _actuation(

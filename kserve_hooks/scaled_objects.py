@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from wattkeeper.api.meta import ObjectMeta, OwnerReference
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.actuation import OURS
+from wattkeeper.cluster.encoding import written
 from wattkeeper.cluster.kserve import InferenceService
 from wattkeeper.cluster.objects import (
     AuthenticationReference,
@@ -55,6 +56,28 @@ def scaled_object_name(target: str) -> str:
         return target + _SUFFIX
     kept = target[: _LONGEST_NAME - len(_SUFFIX) - _HASH - 1].rstrip("-.")
     return f"{kept}-{hashlib.sha256(target.encode()).hexdigest()[:_HASH]}{_SUFFIX}"
+
+
+def is_as_wanted(found: ScaledObject, wanted: ScaledObject) -> bool:
+    """Says whether an apply would change nothing.
+
+    What others have added counts for nothing, as in an apply: KEDA writes the object back with an empty
+    scalingModifiers, for example (seen with 2.21).
+    """
+    owners = {owner.uid for owner in found.metadata.owner_references}
+    owned = {owner.uid for owner in wanted.metadata.owner_references} <= owners
+    return owned and _says(written(found.spec), written(wanted.spec))
+
+
+def _says(found: Any, wanted: Any) -> bool:
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        entries = cast("dict[str, Any]", wanted)
+        there = cast("dict[str, Any]", found)
+        return all(key in there and _says(there[key], value) for key, value in entries.items())
+    if isinstance(wanted, list) and isinstance(found, list):
+        ours, theirs = cast("list[Any]", wanted), cast("list[Any]", found)
+        return len(ours) == len(theirs) and all(map(_says, theirs, ours))
+    return bool(found == wanted)
 
 
 def asks_us(scaled_object: ScaledObject, options: TriggerOptions) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec.structs import replace
 
 from tests.unit.kserve_hooks.world import World
@@ -149,6 +151,19 @@ async def test_a_scaled_object_of_ours_that_somebody_edits_is_brought_back(world
     world.cluster.replace(replace(made, spec=replace(made.spec, max_replica_count=50)))
     await world.passes()
     assert world.get(ScaledObject, "chat-predictor-wk").spec.max_replica_count == 3
+
+
+async def test_what_keda_adds_to_our_scaled_object_makes_us_write_nothing(world: World) -> None:
+    world.policy()
+    world.inference_service("external")
+    await world.recommend(3)
+    await world.passes(2)
+    made = world.get(ScaledObject, "chat-predictor-wk")
+    advanced: dict[str, Any] = {**made.spec.advanced, "scalingModifiers": {}}
+    world.cluster.replace(replace(made, spec=replace(made.spec, advanced=advanced)))
+    world.cluster.written.clear()
+    await world.passes(3)
+    assert world.cluster.written == []
 
 
 async def test_an_llm_inference_service_that_says_no_number_gets_a_scaled_object(world: World) -> None:
