@@ -6,7 +6,6 @@ the closed loop opens the gates.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from random import Random
 
@@ -225,7 +224,8 @@ async def test_the_gates_of_a_group_come_off_as_a_whole(loop: Loop, admission: A
     await wait_pods(bench, selector, out=3, waiting=3)
     await loop.wait_evaluations(budget, 5)
     _, held = await wait_pods(bench, selector, out=3, waiting=3)
-    assert {int(note(pod, PREDICTED_WATTS_ANNOTATION)) for pod in held} == {math.ceil(watts / 3)}
+    # What is learned meanwhile moves it a little.
+    assert [int(note(pod, PREDICTED_WATTS_ANNOTATION)) for pod in held] == pytest.approx([watts / 3] * 3, rel=0.1)
     await loop.set_limit(budget, settled + 1.5 * watts)
     await wait_pods(bench, selector, out=6)
 
