@@ -11,6 +11,9 @@ import os
 import sys
 from pathlib import Path
 
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+
 from tests.cluster.chart import rendered_access
 from tests.cluster.controlplane.api import Api, Connection
 from tests.cluster.controlplane.plane import Plane, answers
@@ -74,6 +77,29 @@ class Actuators:
                 return await answers(f"{replica.metrics_url}/readyz")
 
             await wait_for(ready, what=f"{replica.name} is ready", timeout_seconds=READY_SECONDS)
+
+    async def leader(self, api: Api) -> Replica:
+        """Returns the replica that leads, waiting while none does."""
+
+        async def found() -> Replica | None:
+            lease = await api.find("coordination.k8s.io/v1", "Lease", "wattkeeper-actuator", namespace=NAMESPACE)
+            holder = (lease or {}).get("spec", {}).get("holderIdentity")
+            return next((one for one in self.replicas if one.name == holder and one.process.alive), None)
+
+        leader = await wait_for(found, what="an actuator leads", timeout_seconds=READY_SECONDS)
+        assert leader is not None
+        return leader
+
+    async def written(self, replica: Replica) -> float:
+        """Returns how many writes of a replica have succeeded."""
+        async with aiohttp.ClientSession() as session, session.get(f"{replica.metrics_url}/metrics") as answer:
+            families = text_string_to_metric_families(await answer.text())
+        return sum(
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == "wattkeeper_actuator_writes_total" and sample.labels["outcome"] == "written"
+        )
 
     async def restore(self) -> str:
         """Runs what the chart's Job runs before an uninstallation, and returns what it logs."""

@@ -164,6 +164,37 @@ async def test_selecting_a_running_service_caps_it_without_one_pod_restarting(sc
     assert await scene.wait_pods(4) >= after
 
 
+async def test_a_service_with_nothing_new_is_written_no_more(scene: Scene, actuators: Actuators) -> None:
+    await scene.inference_service("external")
+    await scene.wait_pods(1)
+    await scene.policy(floor=1)
+    await scene.wait_actuated("ScaledObjectMade")
+    leader = await actuators.leader(scene.bench.api)
+    await scene.loop.wait_evaluations(scene.budget, 2)
+    written = await actuators.written(leader)
+    await scene.loop.wait_evaluations(scene.budget, 5)
+    assert await actuators.written(leader) == written
+
+
+async def test_when_the_leader_dies_the_other_goes_on(scene: Scene, actuators: Actuators) -> None:
+    await scene.inference_service("hpa", minReplicas=1, maxReplicas=6)
+    await scene.wait_pods(1)
+    await scene.policy(floor=1)
+    await scene.cut_to(4)
+    await scene.wait_predictor(maxReplicas=4)
+    leader = await actuators.leader(scene.bench.api)
+    leader.kill()
+    try:
+        await scene.cut_to(2)
+        await scene.wait_predictor(maxReplicas=2)
+        assert await actuators.leader(scene.bench.api) is not leader
+        await scene.remove_policy()
+        await scene.wait_predictor(maxReplicas=6)
+    finally:
+        leader.process.restart()
+        await actuators.wait_ready()
+
+
 async def test_annotating_an_llm_inference_service_caps_it_and_rolls_nothing(scene: Scene) -> None:
     bench = scene.bench
     item = llm_inference_service(bench.namespace, "chat")
