@@ -58,6 +58,9 @@ async def test_the_scaler_may_do_what_it_must_and_no_more(bench: Bench) -> None:
         for resource, group in (("leases", "coordination.k8s.io"), ("configmaps", "")):
             assert await allowed(api, "create", resource, group=group, namespace=own)
             assert not await allowed(api, "create", resource, group=group, namespace=other)
+        leases = "coordination.k8s.io"
+        assert await allowed(api, "patch", "leases", group=leases, namespace=own, name="wattkeeper-scaler")
+        assert not await allowed(api, "patch", "leases", group=leases, namespace=own, name="wattkeeper-admission")
         assert not await allowed(api, "patch", "deployments", group="apps", sub="scale", namespace=other)
         for sub in ("status", "eviction", "binding", "ephemeralcontainers", "resize"):
             for verb in ("create", "patch", "update"):
