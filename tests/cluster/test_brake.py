@@ -13,6 +13,7 @@ from tests.cluster.blockable import BlockablePort
 from tests.cluster.controlplane.api import Api, Object
 from tests.cluster.controlplane.plane import Plane
 from tests.cluster.controlplane.processes import free_ports
+from tests.cluster.controlplane.workloads import inference_service
 from tests.cluster.installation import Installation
 from tests.cluster.loop import SETTLE_SECONDS, Loop, scaled_object
 
@@ -63,9 +64,9 @@ class Scene:
         await self.loop.wait_running("chat", replicas)
         await self.loop.wait_grant("chat", replicas)
 
-    async def cut_to(self, replicas: int) -> None:
-        await self.loop.set_limit(self.budget, await self.loop.limit_for(self.budget, "chat", replicas))
-        await self.loop.wait_grant("chat", replicas)
+    async def cut_to(self, replicas: int, target: str = "chat") -> None:
+        await self.loop.set_limit(self.budget, await self.loop.limit_for(self.budget, target, replicas))
+        await self.loop.wait_grant(target, replicas)
 
     async def wait_condition(self, type_: str, status: str | None) -> None:
         async def said() -> bool:
@@ -74,22 +75,19 @@ class Scene:
 
         await self.bench.wait_for(said, what=f"{type_} is {status}", timeout_seconds=SETTLE_SECONDS)
 
-    async def autoscaler(self) -> Object | None:
-        return await self.bench.api.find(
-            "autoscaling/v2", "HorizontalPodAutoscaler", "keda-hpa-chat", namespace=self.bench.namespace
-        )
-
-    async def wait_bounds(self, minimum: int, maximum: int) -> None:
+    async def wait_bounds(self, minimum: int, maximum: int, *, name: str = "chat") -> None:
         async def reached() -> bool:
-            spec = (await self.autoscaler() or {}).get("spec", {})
+            found = await self.bench.api.find(
+                "autoscaling/v2", "HorizontalPodAutoscaler", f"keda-hpa-{name}", namespace=self.bench.namespace
+            )
+            spec: Object = (found or {}).get("spec", {})
             return (spec.get("minReplicas"), spec.get("maxReplicas")) == (minimum, maximum)
 
         await self.bench.wait_for(reached, what=f"the HPA has {minimum}, {maximum}", timeout_seconds=SETTLE_SECONDS)
 
-    async def wait_released(self) -> None:
+    async def wait_released(self, target: str = "chat") -> None:
         async def released() -> bool:
-            one = await self.loop.recommendation("chat")
-            return "brake" not in one["status"].get("actuation", {}) and "finalizers" not in one["metadata"]
+            return "brake" not in (await self.loop.status(target)).get("actuation", {})
 
         await self.bench.wait_for(released, what="the brake is off", timeout_seconds=SETTLE_SECONDS)
 
@@ -158,3 +156,27 @@ async def test_the_last_cap_holds_while_no_recommender_lives(scene: Scene) -> No
     await scene.loop.installation.start_all(scene.bench.api)
     await scene.wait_condition("LaterCutsHeld", None)
     await scene.wait_released()
+
+
+async def test_a_kserve_service_is_braked_and_keda_s_own_ceiling_stays_when_the_brake_comes_off(scene: Scene) -> None:
+    loop, bench, target = scene.loop, scene.bench, "chat-predictor"
+    await loop.nodes(2)
+    scene.budget = await loop.budget("rack", PLENTY_WATTS)
+    external = {"serving.kserve.io/autoscalerClass": "external"}
+    await bench.api.create(inference_service(bench.namespace, "chat", annotations=external))
+
+    async def runs() -> bool:
+        return len(await bench.ready_pods()) == 1
+
+    await bench.wait_for(runs, what="KServe's one replica runs", timeout_seconds=SETTLE_SECONDS)
+    await bench.scale(target, 4)
+    await loop.policy("chat", labels={"serving.kserve.io/inferenceservice": "chat"}, floor=1, demand=None)
+    await scene.wait_bounds(1, 40, name="chat-predictor-wk")
+    await scene.port.block()
+    await scene.cut_to(2, target)
+    await scene.wait_bounds(1, 2, name="chat-predictor-wk")
+    await bench.wait_replicas(target, 2, timeout_seconds=SETTLE_SECONDS)
+    await scene.port.open()
+    await scene.wait_released(target)
+    await scene.wait_bounds(1, 2, name="chat-predictor-wk")
+    assert await loop.held_replicas(target, seconds=10) == {2}
