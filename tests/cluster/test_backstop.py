@@ -200,7 +200,8 @@ async def test_an_upgrade_puts_the_binding_back(bench: Bench) -> None:
         helm("upgrade", release, str(CHART), *place, kubeconfig=bench.plane.kubeconfig)
         assert await bench.api.find(POLICIES, BINDING, name) is not None
     finally:
-        helm("uninstall", release, f"--namespace={release}", kubeconfig=bench.plane.kubeconfig)
+        # Nothing runs here that could put anything back.
+        helm("uninstall", release, f"--namespace={release}", "--no-hooks", kubeconfig=bench.plane.kubeconfig)
 
 
 async def test_a_trial_warns_and_refuses_nothing(bench: Bench) -> None:
