@@ -61,6 +61,14 @@ class Executor:
         self._concurrency = concurrency
         self._sent: dict[tuple[str, str], tuple[str, float]] = {}
         self._refused: dict[str, tuple[str, float]] = {}
+        self._gone: set[str] = set()
+
+    def gone(self) -> frozenset[str]:
+        """Returns the keys of plans whose recommendation the API server does not have, whatever the view shows.
+
+        Also one that is listed still, in a namespace that is gone: nothing can be written there any more.
+        """
+        return frozenset(self._gone)
 
     def refused(self, now: float) -> Mapping[str, str]:
         """Returns what was said to writes that were refused lately, by the key of their plan."""
@@ -102,6 +110,8 @@ class Executor:
         if isinstance(error, ConflictError | NotFoundError):
             # Somebody was quicker; the next pass sees what there is.
             self._metrics.writes.labels(kind, "outdated").inc()
+            if isinstance(error, NotFoundError) and isinstance(action, Hold | Publish):
+                self._gone.add(plan.key)
             LOG.info("cannot %s, because it has changed: %s", describe(action), error)
             return
         self._metrics.writes.labels(kind, "failed").inc()

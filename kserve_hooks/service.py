@@ -203,7 +203,8 @@ class ActuatorService:
         self._term = self.leadership.term
         while True:
             now = self._clock.now()
-            plans = self._planner.restoration(now)
+            gone = self._executor.gone()
+            plans = [plan for plan in self._planner.restoration(now) if plan.key not in gone]
             if not plans and self._current(now):
                 LOG.info("everything is as it was")
                 return

@@ -14,7 +14,7 @@ from tests.unit.kserve_hooks.world import NAMESPACE, OPTIONS, World
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.actuation import FINALIZER
-from wattkeeper.cluster.errors import UnreachableError
+from wattkeeper.cluster.errors import NotFoundError, UnreachableError
 from wattkeeper.cluster.kserve import InferenceService
 from wattkeeper.cluster.objects import ScaledObject
 
@@ -167,6 +167,16 @@ async def test_what_cannot_be_put_back_in_time_is_said(world: World) -> None:
     await world.clock.forward(200.0)
     with pytest.raises(RestoreError, match=r"spec\.predictor\.maxReplicas from 3 to 8"):
         await restoring
+
+
+async def test_a_recommendation_that_is_gone_however_long_it_is_shown_keeps_nobody_waiting(world: World) -> None:
+    await capped(world)
+    world.cluster.failing["status"] = NotFoundError("namespaces not found")
+    job = world.replica(called("restore"))
+    restoring = asyncio.create_task(job.restore())
+    await world.clock.forward(30.0)
+    assert restoring.done()
+    await restoring
 
 
 async def test_a_scaled_object_of_ours_without_a_recommendation_is_removed(world: World) -> None:
