@@ -27,8 +27,13 @@ async def install_policies(bench: Bench, suffix: str, values: Mapping[str, objec
 
 
 async def install_backstop(bench: Bench, **values: object) -> str:
-    """Applies the backstop and waits until the API server goes by it, and by recommendations; returns its name."""
-    name = await install_policies(bench, "-backstop", {"backstop": {"enabled": True, **values}})
+    """Applies the backstop and waits until the API server goes by it, and by recommendations; returns its name.
+
+    It counts in the test's own namespace alone: the API server goes by another test's for a moment after its end.
+    """
+    here = {"matchLabels": {"kubernetes.io/metadata.name": bench.namespace}}
+    backstop = {"enabled": True, "namespaceSelector": here, **values}
+    name = await install_policies(bench, "-backstop", {"backstop": backstop})
     await bench.deploy(bench.deployment(_CANARY, replicas=0, gpus=0), wait=False)
     await recommend(bench, _CANARY, cap=0)
     await wait_refused(bench, _CANARY, 1)
