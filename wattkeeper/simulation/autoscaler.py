@@ -1,7 +1,8 @@
 """KEDA's operator and the HPA controller: a poll loop and a sync loop for every ScaledObject.
 
 KEDA (2.21 pkg/scaling/executor/scale_scaledobjects.go) wakes a target from zero and takes it there after the cooldown;
-between 1 and the maximum the HPA decides. The annotation `autoscaling.keda.sh/paused-replicas` sets replicas and drops
+between 1 and the maximum the HPA decides, within the bounds of its own object, and KEDA's operator looks each second
+whether those are as it would make them. The annotation `autoscaling.keda.sh/paused-replicas` sets replicas and drops
 the HPA.
 """
 
@@ -12,23 +13,32 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from wattkeeper.cluster.objects import Deployment, ScaledObject
+from wattkeeper.cluster.braking import PAUSE, read_held
+from wattkeeper.cluster.objects import Deployment, HorizontalPodAutoscaler, ScaledObject
 from wattkeeper.simulation.clock import SteppedClock
 from wattkeeper.simulation.cluster import TwinCluster
 from wattkeeper.simulation.hpa import SYNC_SECONDS, Hpa, HpaSpec, parse_behavior
 from wattkeeper.simulation.keda import MetricAnswer, MetricSource
+from wattkeeper.simulation.keda_hpa import KedaHpas
 
-PAUSED_REPLICAS: Final = "autoscaling.keda.sh/paused-replicas"
 KEDA_RANK: Final = 20
+OPERATOR_RANK: Final = 21
 HPA_RANK: Final = 30
+# A watch event reaches KEDA's operator well within a second; the twin moves by seconds.
+_OPERATOR_SECONDS: Final = 1.0
 
 
 @dataclass(kw_only=True, slots=True)
 class _Scaled:
-    """What KEDA and the HPA remember of one ScaledObject."""
+    """What KEDA and the HPA remember of one ScaledObject.
+
+    Attributes:
+        hpa_uid: of the object that `hpa` is the memory of: a new HPA remembers nothing.
+    """
 
     uid: str
     hpa: Hpa = field(default_factory=Hpa)
+    hpa_uid: str = ""
     last_active: float | None = None
     last_answer: MetricAnswer | None = None
 
@@ -59,12 +69,14 @@ class Autoscaler:
         self._source = source
         self._sync_seconds = sync_seconds
         self._settle = settle
+        self._hpas = KedaHpas(cluster)
         self._scaled: dict[str, _Scaled] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Takes up every ScaledObject that is there now, and each that comes later."""
         self._cluster.objects.subscribe(ScaledObject, self._changed)
+        self._tasks.append(self._clock.start(self._operator_loop(), name="keda operator", rank=OPERATOR_RANK))
         self._tasks.append(self._clock.start(self._hpa_loop(), name="hpa", rank=HPA_RANK))
 
     async def stop(self) -> None:
@@ -86,19 +98,16 @@ class Autoscaler:
             self._tasks.append(task)
         elif new is None and old is not None:
             del self._scaled[old.metadata.uid]
+            self._hpas.remove(old)
 
     async def _keda_loop(self, scaled: _Scaled) -> None:
         while (scaled_object := self._object(scaled)) is not None:
-            paused = scaled_object.metadata.annotations.get(PAUSED_REPLICAS)
-            if paused is not None:
-                self._scale(scaled_object, int(paused))
-                scaled.hpa = Hpa()  # KEDA deletes the HPA and makes a new one afterwards.
-            else:
+            if not self._paused(scaled_object):
                 await self._poll(scaled, scaled_object)
             await self._clock.sleep(scaled_object.spec.polling_interval)
 
     async def _poll(self, scaled: _Scaled, scaled_object: ScaledObject) -> None:
-        answer = scaled.last_answer = await self._source.fetch(scaled_object)
+        answer = await self._ask(scaled, scaled_object)
         deployment = self._target(scaled_object)
         if deployment is None:
             return
@@ -112,22 +121,55 @@ class Autoscaler:
             if replicas > 0 and spec.min_replica_count == 0 and cooled:
                 self._scale(scaled_object, 0)
 
+    async def _ask(self, scaled: _Scaled, scaled_object: ScaledObject) -> MetricAnswer:
+        """Polls once. While the scaler answers, the HPA becomes what the ScaledObject says."""
+        answer = scaled.last_answer = await self._source.fetch(scaled_object)
+        now = self._object(scaled)
+        if now is not None and not self._paused(now):
+            if answer.value is not None:
+                self._hpas.bring(now)
+            self._hpas.say(now, polled=answer.value is not None)
+        return answer
+
+    def _paused(self, scaled_object: ScaledObject) -> bool:
+        """Holds a target at the replicas of a pause, where there is one: KEDA then has no HPA for it."""
+        replicas = read_held(scaled_object, PAUSE)
+        if replicas is None:
+            return False
+        self._hpas.remove(scaled_object)
+        self._scale(scaled_object, replicas)
+        return True
+
+    async def _operator_loop(self) -> None:
+        while True:
+            await self._clock.sleep(_OPERATOR_SECONDS)
+            for scaled in list(self._scaled.values()):
+                scaled_object = self._object(scaled)
+                if scaled_object is not None and not self._paused(scaled_object) and self._hpas.differs(scaled_object):
+                    await self._ask(scaled, scaled_object)
+
     async def _hpa_loop(self) -> None:
         while True:
             for scaled in list(self._scaled.values()):
                 scaled_object = self._object(scaled)
-                if scaled_object is not None and PAUSED_REPLICAS not in scaled_object.metadata.annotations:
-                    await self._sync(scaled, scaled_object)
+                found = None if scaled_object is None else self._hpas.of(scaled_object)
+                if scaled_object is not None and found is not None:
+                    await self._sync(scaled, scaled_object, found)
             await self._clock.sleep(self._sync_seconds)
 
-    async def _sync(self, scaled: _Scaled, scaled_object: ScaledObject) -> None:
+    async def _sync(self, scaled: _Scaled, scaled_object: ScaledObject, found: HorizontalPodAutoscaler) -> None:
+        if scaled.hpa_uid != found.metadata.uid:
+            scaled.hpa, scaled.hpa_uid = Hpa(), found.metadata.uid
         deployment = self._target(scaled_object)
         if deployment is None or deployment.spec.replicas == 0:
             return
         answer = scaled.last_answer = await self._source.fetch(scaled_object)
+        seen = self._object(scaled)
+        if seen is not None:
+            self._hpas.say(seen, synced=answer.value is not None)
         spec = HpaSpec(
-            minimum=max(scaled_object.spec.min_replica_count, 1),
-            maximum=scaled_object.spec.max_replica_count,
+            minimum=found.spec.min_replicas or 1,
+            maximum=found.spec.max_replicas,
             target=answer.target,
             behavior=parse_behavior(scaled_object.spec.advanced),
         )

@@ -16,7 +16,15 @@ from typing_extensions import override
 
 from tests.unit.simulation.fixtures import deployment, node
 from wattkeeper.api.meta import ObjectMeta
-from wattkeeper.cluster.objects import Deployment, ScaledObject, ScaledObjectSpec, ScaledObjectTarget, Trigger
+from wattkeeper.cluster.braking import PAUSED_REPLICAS, is_of_keda
+from wattkeeper.cluster.objects import (
+    Deployment,
+    HorizontalPodAutoscaler,
+    ScaledObject,
+    ScaledObjectSpec,
+    ScaledObjectTarget,
+    Trigger,
+)
 from wattkeeper.rpc.externalscaler_pb2 import (
     GetMetricSpecResponse,
     GetMetricsRequest,
@@ -27,7 +35,7 @@ from wattkeeper.rpc.externalscaler_pb2 import (
     ScaledObjectRef,
 )
 from wattkeeper.rpc.externalscaler_pb2_grpc import ExternalScalerServicer, add_ExternalScalerServicer_to_server
-from wattkeeper.simulation.autoscaler import PAUSED_REPLICAS, Autoscaler
+from wattkeeper.simulation.autoscaler import Autoscaler
 from wattkeeper.simulation.clock import SteppedClock
 from wattkeeper.simulation.cluster import TwinCluster
 from wattkeeper.simulation.controllers import ReplicaController
@@ -125,11 +133,27 @@ class Loop:
         await autoscaler.stop()
         return self.seen
 
-    def annotate(self, annotations: dict[str, str]) -> None:
+    def hpa(self) -> HorizontalPodAutoscaler | None:
+        return self.cluster.view.get(HorizontalPodAutoscaler, "llm", "keda-hpa-chat")
+
+    def scaled(self) -> ScaledObject:
         found = self.cluster.view.get(ScaledObject, "llm", "chat")
         assert found is not None
-        meta = msgspec.structs.replace(found.metadata, annotations=annotations)
-        self.cluster.replace(msgspec.structs.replace(found, metadata=meta))
+        return found
+
+    def lower_hpa(self, maximum: int) -> None:
+        found = self.hpa()
+        assert found is not None
+        spec = msgspec.structs.replace(found.spec, max_replicas=maximum)
+        self.cluster.replace(msgspec.structs.replace(found, spec=spec))
+
+    def lower_ceiling(self, maximum: int) -> None:
+        spec = msgspec.structs.replace(self.scaled().spec, max_replica_count=maximum)
+        self.cluster.replace(msgspec.structs.replace(self.scaled(), spec=spec))
+
+    def annotate(self, annotations: dict[str, str]) -> None:
+        meta = msgspec.structs.replace(self.scaled().metadata, annotations=annotations)
+        self.cluster.replace(msgspec.structs.replace(self.scaled(), metadata=meta))
 
 
 @pytest.fixture
@@ -194,3 +218,80 @@ async def test_a_pause_sets_replicas_and_stops_the_hpa(told: tuple[Told, str]) -
     ]
 
     assert await loop.play(script, 50.0) == [8, 5, 10]
+
+
+async def test_keda_makes_an_hpa_with_the_bounds_of_its_scaled_object(told: tuple[Told, str]) -> None:
+    loop = Loop(*told, replicas=1, minimum=0, behavior=BEHAVIOR)
+    await loop.play([], 2.0)
+
+    found = loop.hpa()
+    assert found is not None
+    assert is_of_keda(found)
+    assert (found.spec.min_replicas, found.spec.max_replicas) == (1, 40)
+
+
+async def test_while_the_scaler_fails_a_lower_ceiling_changes_nothing_and_a_lower_hpa_does(
+    told: tuple[Told, str],
+) -> None:
+    loop = Loop(*told, replicas=8, minimum=1, behavior=BEHAVIOR, polling_interval=5)
+    script: list[tuple[float, Callable[[], None]]] = [
+        (0.0, _telling(told[0], 8.0)),
+        (11.0, _telling(told[0], None)),
+        (12.0, lambda: loop.lower_ceiling(5)),
+        (40.0, lambda: loop.lower_hpa(7)),
+        (60.0, _telling(told[0], 8.0)),
+    ]
+
+    assert await loop.play(script, 80.0) == [8, 7, 5]
+
+
+async def test_a_lower_hpa_holds_while_the_scaler_fails_and_keda_puts_it_back_when_it_answers(
+    told: tuple[Told, str],
+) -> None:
+    loop = Loop(*told, replicas=8, minimum=1, behavior=BEHAVIOR, polling_interval=5)
+    script: list[tuple[float, Callable[[], None]]] = [
+        (0.0, _telling(told[0], 8.0)),
+        (11.0, _telling(told[0], None)),
+        (12.0, lambda: loop.lower_hpa(6)),
+        (60.0, _telling(told[0], 8.0)),
+    ]
+
+    assert await loop.play(script, 80.0) == [8, 6, 8]
+
+
+async def test_keda_puts_a_lowered_hpa_back_within_a_second_while_the_scaler_answers(told: tuple[Told, str]) -> None:
+    loop = Loop(*told, replicas=8, minimum=1, behavior=BEHAVIOR, polling_interval=30)
+    script: list[tuple[float, Callable[[], None]]] = [
+        (0.0, _telling(told[0], 8.0)),
+        (11.0, lambda: loop.lower_hpa(6)),
+    ]
+
+    assert await loop.play(script, 40.0) == [8]
+
+
+async def test_a_pause_removes_the_hpa_and_without_the_scaler_it_stays_away(told: tuple[Told, str]) -> None:
+    loop = Loop(*told, replicas=8, minimum=1, behavior=BEHAVIOR, polling_interval=5)
+    gone: list[bool] = []
+    script: list[tuple[float, Callable[[], None]]] = [
+        (0.0, _telling(told[0], 8.0)),
+        (11.0, _telling(told[0], None)),
+        (12.0, lambda: loop.annotate({PAUSED_REPLICAS: "0"})),
+        (14.0, lambda: gone.append(loop.hpa() is None)),
+        (15.0, lambda: loop.annotate({})),
+        (40.0, lambda: gone.append(loop.hpa() is None)),
+    ]
+
+    assert await loop.play(script, 41.0) == [8, 0]
+    assert gone == [True, True]
+
+
+async def test_keda_says_of_a_scaled_object_whether_it_could_ask(told: tuple[Told, str]) -> None:
+    loop = Loop(*told, replicas=8, minimum=1, behavior=BEHAVIOR, polling_interval=5)
+    said: list[set[str]] = []
+
+    def look() -> None:
+        said.append({one.reason for one in loop.scaled().status.conditions})
+
+    await loop.play([(11.0, look), (12.0, _telling(told[0], None)), (21.0, look)], 22.0)
+
+    assert said == [{"ScaledObjectReady", "ValidMetricFound"}, {"TriggerError", "FailedGetExternalMetric"}]

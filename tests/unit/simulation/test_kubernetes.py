@@ -55,12 +55,19 @@ class Bench:
 
 
 def _pod(
-    name: str, *, on: str = "n", ready: bool = True, cost: str = "0", created: str = "2026-01-01T00:00:00Z"
+    name: str,
+    *,
+    on: str = "n",
+    ready: bool = True,
+    cost: str = "0",
+    since: str = "2026-01-01T00:00:00Z",
+    created: str = "2026-01-01T00:00:00Z",
 ) -> Pod:
+    condition = PodCondition(type="Ready", status="True" if ready else "False", last_transition_time=since)
     return Pod(
         metadata=ObjectMeta(name=name, annotations={DELETION_COST: cost}, creation_timestamp=created),
         spec=PodSpec(node_name=on),
-        status=PodStatus(conditions=(PodCondition(type="Ready", status="True" if ready else "False"),)),
+        status=PodStatus(phase="Running" if on else "Pending", conditions=(condition,)),
     )
 
 
@@ -70,10 +77,11 @@ def _pod(
         (_pod("x", on="", ready=False), _pod("y", ready=False)),
         (_pod("x", ready=False, cost="9"), _pod("y", cost="-9")),
         (_pod("x", cost="-1"), _pod("y", cost="0", created="2026-02-01T00:00:00Z")),
+        (_pod("x", since="2026-02-01T00:00:00Z"), _pod("y", created="2026-02-01T00:00:00Z")),
         (_pod("x", created="2026-02-01T00:00:00Z"), _pod("y")),
         (_pod("x"), _pod("y")),
     ],
-    ids=["without a node", "not ready", "cheaper", "newer", "by name"],
+    ids=["without a node", "not ready", "cheaper", "ready for less time", "newer", "by name"],
 )
 def test_a_replica_set_deletes_first(first: Pod, second: Pod) -> None:
     assert victims([second, first], 1) == [first]
@@ -83,6 +91,12 @@ def test_a_replica_set_deletes_where_most_of_its_pods_are_before_it_deletes_the_
     lonely = _pod("lonely", on="m", created="2026-02-01T00:00:00Z")
 
     assert lonely not in victims([lonely, _pod("x"), _pod("y")], 2)
+
+
+def test_pods_of_a_former_template_count_where_most_pods_are() -> None:
+    beside = [_pod("old-1", on="m"), _pod("old-2", on="m")]
+
+    assert [pod.metadata.name for pod in victims([_pod("x"), _pod("y", on="m")], 1, beside=beside)] == ["y"]
 
 
 def test_pods_load_for_their_time_and_then_are_ready() -> None:
