@@ -6,14 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from wattkeeper.api.power_capping_policy import PowerCappingPolicy
+from wattkeeper.api.power_capping_policy import ENFORCING, PowerCappingPolicy
 from wattkeeper.api.power_recommendation import ActuatedField, Actuation, PowerRecommendation
 from wattkeeper.api.readings import ServiceKey
 from wattkeeper.cluster.interface import View
 from wattkeeper.cluster.objects import Deployment, HorizontalPodAutoscaler, LeaderWorkerSet, ScaledObject
 from wattkeeper.recommender.kserve import KServeServices, Part, Workload
-
-ENFORCING = ("Scale",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,7 +24,7 @@ from wattkeeper.cluster.objects import ScaledObject
 from wattkeeper.guard.guarded_plan import GrantReason
 from wattkeeper.recommender.result import StepResult
 
-MODES = {Mode.OFF: "Off", Mode.INITIAL: "Initial", Mode.SCALE: "Scale"}
+MODES = {Mode.OFF: "Off", Mode.INITIAL: "Initial", Mode.SCALE: "Scale", Mode.MIGRATE: "Migrate", Mode.KILL: "Kill"}
 REASONS = {
     GrantReason.DEMAND_MET: "DemandMet",
     GrantReason.BUDGET_BINDS: "BudgetBinds",

@@ -20,6 +20,7 @@ import yaml
 from wattkeeper.api.meta import GROUP, VERSION, Wire
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
+from wattkeeper.api.power_migration import PowerMigration
 from wattkeeper.api.power_recommendation import PowerRecommendation
 
 Schema = dict[str, Any]
@@ -175,10 +176,10 @@ KINDS: Final[tuple[Kind, ...]] = (
             ),
             Rule(
                 at="spec",
-                rule="self.mode != 'Scale' || size(self.selector.?matchLabels.orValue({})) > 0 || "
+                rule="self.mode in ['Off', 'Initial'] || size(self.selector.?matchLabels.orValue({})) > 0 || "
                 "size(self.selector.?matchExpressions.orValue([])) > 0",
-                message="selector must not be empty in mode Scale: it would cap every workload of the namespace; "
-                "name labels, or use mode Off",
+                message="selector must not be empty in an enforcing mode: it would cap every workload of the "
+                "namespace; name labels, or use mode Off",
                 field="selector",
             ),
             Rule(
@@ -218,6 +219,31 @@ KINDS: Final[tuple[Kind, ...]] = (
             ),
         ),
         map_lists={"status.waitingPods": "name", "status.actuation.fields": "field", "status.conditions": "type"},
+    ),
+    Kind(
+        struct=PowerMigration,
+        plural="powermigrations",
+        short_names=("pm",),
+        namespaced=True,
+        columns=(
+            Column(name="Service", path=".spec.scaleTargetRef.name"),
+            Column(name="Pod", path=".spec.pod.name"),
+            Column(name="Budget", path=".spec.budget"),
+            Column(name="Phase", path=".status.phase"),
+            Column(name="Since", path=".status.since", type="date"),
+            Column(name="New pod", path=".status.newPod.name", priority=1),
+            Column(name="Reservation", path=".status.reservation.state", priority=1),
+            Column(name="Message", path=".status.message", priority=1),
+            Column(name="Age", path=".metadata.creationTimestamp", type="date"),
+        ),
+        rules=(
+            Rule(
+                at="spec",
+                rule="self == oldSelf",
+                message="a migration cannot change: delete it, which rolls it back, and make another",
+            ),
+        ),
+        map_lists={"status.fields": "field", "status.conditions": "type"},
     ),
 )
 

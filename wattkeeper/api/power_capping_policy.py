@@ -8,9 +8,12 @@ from msgspec import Meta
 
 from wattkeeper.api.meta import Condition, LabelSelector, ObjectMeta, Wire
 
-Mode = Literal["Off", "Initial", "Scale"]
+Mode = Literal["Off", "Initial", "Scale", "Migrate", "Kill"]
+"""A ladder: each mode does what those before it do, and more."""
 PASSIVE: Final[tuple[Mode, ...]] = ("Off", "Initial")
 """Modes in which nothing is held back: what would be is said to people."""
+ENFORCING: Final[tuple[Mode, ...]] = ("Scale", "Migrate", "Kill")
+"""Modes in which new pods wait for watts, and replicas are capped."""
 
 DemandMetric = Literal["Requests", "TokensPerSecond", "PromQL"]
 
@@ -67,7 +70,7 @@ class ContainerRequests(Wire, frozen=True, kw_only=True):
 
 
 class Requests(Wire, frozen=True, kw_only=True):
-    """What the admission plugin may set on new pods (modes Initial and Scale)."""
+    """What the admission plugin may set on new pods (every mode but Off)."""
 
     controlled_resources: Annotated[
         tuple[ControlledResource, ...], Meta(max_length=2, description="Resources that are set; others are left alone.")
@@ -80,7 +83,7 @@ class Requests(Wire, frozen=True, kw_only=True):
 
 
 class Gate(Wire, frozen=True, kw_only=True):
-    """How new pods wait for watts (mode Scale)."""
+    """How new pods wait for watts (enforcing modes)."""
 
     deadline_seconds: Annotated[
         int, Meta(ge=1, le=86_400, description="A pod that waits for longer raises an alert. It goes on waiting.")
@@ -88,7 +91,7 @@ class Gate(Wire, frozen=True, kw_only=True):
 
 
 class ActuationRules(Wire, frozen=True, kw_only=True):
-    """What the actuator may change of KServe's objects besides their maxReplicas (mode Scale)."""
+    """What the actuator may change of KServe's objects besides their maxReplicas (enforcing modes)."""
 
     lower_min_replicas: Annotated[
         bool,
@@ -117,7 +120,10 @@ class PowerCappingPolicySpec(Wire, frozen=True, kw_only=True):
     selector: Annotated[LabelSelector, Meta(description="Labels of the Deployments (or LeaderWorkerSets) to cap.")]
     mode: Annotated[
         Mode,
-        Meta(description="Off: recommend only. Initial: requests on new pods only. Scale: replica targets are capped."),
+        Meta(
+            description="Off: recommend only. Initial: requests on new pods only. Scale: replica targets are capped. "
+            "Migrate: and pods move to nodes with headroom. Kill: and pods that violate are ended."
+        ),
     ] = "Off"
     priority: Annotated[
         int, Meta(ge=-1_000_000, le=1_000_000, description="Higher is served first; equals share by demand.")

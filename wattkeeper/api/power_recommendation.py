@@ -42,6 +42,42 @@ class WaitingPod(Wire, frozen=True, kw_only=True):
     missing_watts: Annotated[float, Meta(description="What that budget lacks, in watts.")] = 0.0
 
 
+class ViolatingPod(Wire, frozen=True, kw_only=True):
+    """A pod that has to go."""
+
+    name: Annotated[str, Meta(description="The pod's name.")]
+    uid: Annotated[str, Meta(description="The pod's UID: a namesake is another pod.")]
+    watts: Annotated[float, Meta(description="What it may draw, at its upper bound (rounded).")] = 0.0
+
+
+class Violation(Wire, frozen=True, kw_only=True):
+    """What is not as it should be, and the pods that have to go for it."""
+
+    type: Annotated[
+        Literal["Budget", "Replicas", "Slipped", "Performance"],
+        Meta(
+            description="Budget: a budget is over its limit. Replicas: more run than are granted. Slipped: pods run "
+            "that nobody granted watts. Performance: tokens per joule are below the policy's target."
+        ),
+    ]
+    since: Annotated[str, Meta(description="Since when.")]
+    budget: Annotated[str, Meta(description="The budget that is over its limit, with type Budget.")] = ""
+    watts: Annotated[float, Meta(description="By how much, in watts (rounded).")] = 0.0
+    pods: Annotated[
+        tuple[ViolatingPod, ...],
+        Meta(description="The pods that have to go, the first one first; at most ten, and no more than suffice."),
+    ] = ()
+
+
+class MovablePod(Wire, frozen=True, kw_only=True):
+    """A pod that could move to nodes with headroom, because a budget that it draws from is nearly used up."""
+
+    name: Annotated[str, Meta(description="The pod's name.")]
+    uid: Annotated[str, Meta(description="The pod's UID: a namesake is another pod.")]
+    budget: Annotated[str, Meta(description="The budget that is nearly used up.")]
+    watts: Annotated[float, Meta(description="What the pod may draw, at its upper bound (rounded).")] = 0.0
+
+
 class ActuatedField(Wire, frozen=True, kw_only=True):
     """A field of a KServe object that the actuator holds at a value of its own."""
 
@@ -115,6 +151,13 @@ class PowerRecommendationStatus(Wire, frozen=True, kw_only=True):
     slipped_pods: Annotated[
         int, Meta(description="Pods that started without passing the admission plugin. Their watts are charged.")
     ] = 0
+    violations: Annotated[
+        tuple[Violation, ...], Meta(description="What is not as it should be, and which pods have to go for it.")
+    ] = ()
+    movable_pods: Annotated[
+        tuple[MovablePod, ...],
+        Meta(description="Pods that could move away from a budget that is nearly used up, the best first."),
+    ] = ()
     actuation: Annotated[Actuation, Meta(description="Written by the actuator alone.")] | None = None
     conditions: tuple[Condition, ...] = ()
 

@@ -38,6 +38,8 @@ class Mode(IntEnum):
     OFF = 0
     INITIAL = 1
     SCALE = 2
+    MIGRATE = 3
+    KILL = 4
 
 
 class Rung(IntEnum):

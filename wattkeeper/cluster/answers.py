@@ -12,6 +12,7 @@ from wattkeeper.cluster.errors import (
     ExpiredError,
     ForbiddenError,
     NotFoundError,
+    ProtectedError,
     RefusedError,
     UnreachableError,
 )
@@ -22,10 +23,18 @@ T = TypeVar("T")
 _LONGEST_MESSAGE = 600
 
 
+class StatusCause(msgspec.Struct, frozen=True, rename="camel"):
+    """One cause of a refusal."""
+
+    reason: str = ""
+    message: str = ""
+
+
 class StatusDetails(msgspec.Struct, frozen=True, rename="camel"):
     """Details of a refusal."""
 
     retry_after_seconds: float = 0.0
+    causes: tuple[StatusCause, ...] | None = None
 
 
 class ApiStatus(msgspec.Struct, frozen=True, rename="camel"):
@@ -67,6 +76,9 @@ def refusal(code: int, body: bytes, *, asked: str, retry_after: str | None = Non
         retry_after: the Retry-After header.
     """
     status = read_status(body)
+    protected = _protected_by(status)
+    if protected:
+        return ProtectedError(f"{asked}: {status.message[:_LONGEST_MESSAGE]} {protected} (HTTP {code})")
     message = f"{asked}: {status.message[:_LONGEST_MESSAGE] or 'no reason given'} (HTTP {code})"
     match code:
         case 401:
@@ -83,6 +95,20 @@ def refusal(code: int, body: bytes, *, asked: str, retry_after: str | None = Non
             return UnreachableError(message, retry_after_seconds=_retry_after(retry_after, status))
         case _:
             return RefusedError(message)
+
+
+def _protected_by(status: ApiStatus) -> str:
+    """Returns how a PodDisruptionBudget forbids an eviction, "" where none does.
+
+    That is a cause of its own beside code 429, and the wording of a code 500 where several protect one pod (kubernetes
+    1.36 pkg/registry/core/pod/storage/eviction.go).
+    """
+    for cause in (status.details.causes or ()) if status.details is not None else ():
+        if cause.reason == "DisruptionBudget":
+            return cause.message[:_LONGEST_MESSAGE]
+    if status.code == 500 and "more than one PodDisruptionBudget" in status.message:
+        return "Let one PodDisruptionBudget select the pod."
+    return ""
 
 
 def _retry_after(header: str | None, status: ApiStatus) -> float | None:

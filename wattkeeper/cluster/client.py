@@ -13,6 +13,7 @@ import msgspec
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from wattkeeper.api.meta import Condition
+from wattkeeper.api.power_migration import PowerMigration, PowerMigrationStatus
 from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
 from wattkeeper.cluster.actuation import ActuationWriter
 from wattkeeper.cluster.answers import read_answer
@@ -20,6 +21,7 @@ from wattkeeper.cluster.braking import Brakeable
 from wattkeeper.cluster.clock import Clock, SystemClock
 from wattkeeper.cluster.connection import REQUEST_SECONDS, Connection
 from wattkeeper.cluster.credentials import Credentials
+from wattkeeper.cluster.disruption import DisruptionWriter
 from wattkeeper.cluster.errors import ClusterError, UnreachableError
 from wattkeeper.cluster.events import EventRecorder
 from wattkeeper.cluster.gates import GateOpener
@@ -86,6 +88,7 @@ class KubernetesCluster:
         self._writer = Writer(self._connection)
         self._gates = GateOpener(self._connection)
         self._actuation = ActuationWriter(self._connection)
+        self._disruption = DisruptionWriter(self._connection)
         self._usage = UsageReader(self._connection, metrics)
         self._leases = Leases(self._connection)
         self._events = EventRecorder(self._connection, clock, metrics, instance=instance or socket.gethostname())
@@ -180,6 +183,30 @@ class KubernetesCluster:
     async def set_brake(self, target: Brakeable, fields: Mapping[str, int | None]) -> None:
         """Holds down what KEDA scales by, as it was seen, or lets it go."""
         await self._actuation.set_brake(target, fields)
+
+    async def set_deletion_cost(self, pod: Pod, cost: int | None) -> None:
+        """Sets or removes a pod's deletion cost."""
+        await self._disruption.set_deletion_cost(pod, cost)
+
+    async def evict(self, pod: Pod) -> None:
+        """Evicts this very pod (by UID)."""
+        await self._disruption.evict(pod)
+
+    async def serving_pods(self, namespace: str) -> frozenset[str]:
+        """Returns the UIDs of pods that a Service of a namespace sends traffic to."""
+        return await self._disruption.serving_pods(namespace)
+
+    async def create_migration(self, new: PowerMigration) -> None:
+        """Creates a migration."""
+        await self._disruption.create_migration(new)
+
+    async def write_migration(self, regarding: PowerMigration, status: PowerMigrationStatus) -> None:
+        """Brings the actuator's part of a migration's status to what is wanted."""
+        await self._disruption.write_migration(regarding, status)
+
+    async def hold_migration(self, one: PowerMigration, *, held: bool) -> None:
+        """Sets or removes the actuator's finalizer."""
+        await self._disruption.hold_migration(one, held=held)
 
     async def read_usage(self) -> tuple[PodUsage, ...]:
         """Reads what every pod uses right now (metrics.k8s.io)."""

@@ -7,6 +7,7 @@ ClusterError
 ├── NotFoundError        the object or its CRD is not there
 ├── ConflictError        somebody else wrote first
 ├── RefusedError         the API server refuses the object; the message names the field
+│   └── ProtectedError   a PodDisruptionBudget forbids an eviction
 ├── MetricsMissingError  nothing serves metrics.k8s.io
 └── StateCorruptError    persisted state cannot be read whole
 """
@@ -48,6 +49,10 @@ class ConflictError(ClusterError):
 
 class RefusedError(ClusterError):
     """The API server refuses the object."""
+
+
+class ProtectedError(RefusedError):
+    """A PodDisruptionBudget forbids an eviction, now or (several of them on one pod) always."""
 
 
 class MetricsMissingError(ClusterError):

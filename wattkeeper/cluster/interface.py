@@ -1,8 +1,9 @@
 """The one interface to a cluster. The Kubernetes client implements it, and so does the digital twin.
 
 Reading is from memory: a `View` is a complete, current picture or says that it is not. Writing is a handful of verbs
-on Wattkeeper's own kinds, the power gate of pods, replica bounds of KServe's services, ScaledObjects of its own,
-the brake, Leases, Events, state, and the certificates of its own webhooks. Nothing else of a cluster can be reached.
+on Wattkeeper's own kinds, the power gate of pods, their deletion cost and eviction, replica bounds of KServe's
+services, ScaledObjects of its own, the brake, Leases, Events, state, and the certificates of its own webhooks. Nothing
+else of a cluster can be reached.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Literal, Protocol, TypeVar
 from wattkeeper.api.meta import Condition
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
+from wattkeeper.api.power_migration import PowerMigration, PowerMigrationStatus
 from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
 from wattkeeper.cluster.braking import Brakeable
 from wattkeeper.cluster.kserve import InferenceService, KServeService, LLMInferenceService
@@ -26,6 +28,7 @@ from wattkeeper.cluster.objects import (
     Node,
     NodeSelectorTerm,
     Pod,
+    PodDisruptionBudget,
     ResourceQuota,
     ScaledObject,
 )
@@ -42,11 +45,13 @@ Watched = (
     | HorizontalPodAutoscaler
     | LimitRange
     | ResourceQuota
+    | PodDisruptionBudget
     | InferenceService
     | LLMInferenceService
     | PowerBudget
     | PowerCappingPolicy
     | PowerRecommendation
+    | PowerMigration
 )
 WATCHED_BY_SCALER: tuple[type[Watched], ...] = (
     Node,
@@ -60,6 +65,7 @@ WATCHED_BY_SCALER: tuple[type[Watched], ...] = (
     PowerBudget,
     PowerCappingPolicy,
     PowerRecommendation,
+    PowerMigration,
 )
 WATCHED_BY_ADMISSION: tuple[type[Watched], ...] = (
     PowerBudget,
@@ -80,8 +86,11 @@ WATCHED_BY_ACTUATOR: tuple[type[Watched], ...] = (
     PowerBudget,
     PowerCappingPolicy,
     PowerRecommendation,
+    PowerMigration,
     Deployment,
     LeaderWorkerSet,
+    Pod,
+    PodDisruptionBudget,
     ScaledObject,
     HorizontalPodAutoscaler,
     InferenceService,
@@ -92,7 +101,7 @@ WATCHED: tuple[type[Watched], ...] = tuple(
 )
 """Every kind that somebody watches. A view knows those that it was made for."""
 
-OwnKind = PowerBudget | PowerCappingPolicy | PowerRecommendation
+OwnKind = PowerBudget | PowerCappingPolicy | PowerRecommendation | PowerMigration
 T = TypeVar("T", bound=Watched)
 
 # Called with (old, new): (None, new) for an addition, (old, None) for a deletion.
@@ -256,6 +265,56 @@ class Cluster(Protocol):
             NotFoundError: it is gone.
             ConflictError: somebody else wrote since: look again.
             RefusedError: the HPA is not KEDA's, or a field is none of those.
+        """
+        ...
+
+    async def set_deletion_cost(self, pod: Pod, cost: int | None) -> None:
+        """Sets or removes a pod's deletion cost: the pods with the lowest go first when replicas fall.
+
+        Args:
+            pod: as the view shows it.
+            cost: absent counts as 0 in Kubernetes; None takes the annotation away.
+
+        Raises:
+            NotFoundError: the pod is gone, or another one has its name.
+            ConflictError: somebody else changed the cost since: look again.
+        """
+        ...
+
+    async def evict(self, pod: Pod) -> None:
+        """Evicts this very pod (by UID). One that is gone already is a success.
+
+        Raises:
+            ProtectedError: a PodDisruptionBudget forbids it.
+            UnreachableError: not now, for example because the API server has too much to do (`retry_after_seconds`).
+        """
+        ...
+
+    async def serving_pods(self, namespace: str) -> frozenset[str]:
+        """Returns the UIDs of pods that a Service of a namespace sends traffic to (ready in an EndpointSlice)."""
+        ...
+
+    async def create_migration(self, new: PowerMigration) -> None:
+        """Creates a migration.
+
+        Raises:
+            ConflictError: there is one of that name.
+        """
+        ...
+
+    async def write_migration(self, regarding: PowerMigration, status: PowerMigrationStatus) -> None:
+        """Brings the actuator's part of a migration's status, all but the reservation, to what is wanted.
+
+        Raises:
+            NotFoundError: the migration is gone, or another one has its name.
+        """
+        ...
+
+    async def hold_migration(self, one: PowerMigration, *, held: bool) -> None:
+        """Sets or removes the actuator's finalizer, which keeps a migration until what was changed is put back.
+
+        Raises:
+            NotFoundError: the migration is gone, or another one has its name.
         """
         ...
 

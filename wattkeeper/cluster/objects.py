@@ -308,6 +308,27 @@ class HorizontalPodAutoscaler(Slim, frozen=True, kw_only=True):
     spec: HorizontalPodAutoscalerSpec
 
 
+class PodDisruptionBudgetSpec(Slim, frozen=True, kw_only=True):
+    """Which pods it protects: none without a selector, all of the namespace with an empty one."""
+
+    selector: LabelSelector | None = None
+
+
+class PodDisruptionBudgetStatus(Slim, frozen=True, kw_only=True):
+    """How many pods may be evicted now, as its controller says for the generation that it has seen."""
+
+    disruptions_allowed: int = 0
+    observed_generation: int = 0
+
+
+class PodDisruptionBudget(Slim, frozen=True, kw_only=True):
+    """How many pods its owner can do without. The Eviction API keeps to it, a ReplicaSet does not."""
+
+    metadata: ObjectMeta
+    spec: PodDisruptionBudgetSpec = PodDisruptionBudgetSpec()
+    status: PodDisruptionBudgetStatus = PodDisruptionBudgetStatus()
+
+
 class LimitRangeItem(Slim, frozen=True, kw_only=True):
     """Bounds and defaults for each object of a type: Container, Pod or PersistentVolumeClaim."""
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from wattkeeper.api.meta import GROUP, VERSION
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
+from wattkeeper.api.power_migration import PowerMigration
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.interface import Watched
 from wattkeeper.cluster.kserve import InferenceService, LLMInferenceService
@@ -21,6 +22,7 @@ from wattkeeper.cluster.objects import (
     Namespace,
     Node,
     Pod,
+    PodDisruptionBudget,
     ResourceQuota,
     ScaledObject,
 )
@@ -94,6 +96,9 @@ RESOURCES: Mapping[type[Watched], Resource] = MappingProxyType(
         HorizontalPodAutoscaler: Resource(
             group="autoscaling", version="v2", kind="HorizontalPodAutoscaler", plural="horizontalpodautoscalers"
         ),
+        PodDisruptionBudget: Resource(
+            group="policy", version="v1", kind="PodDisruptionBudget", plural="poddisruptionbudgets"
+        ),
         LimitRange: Resource(group="", version="v1", kind="LimitRange", plural="limitranges"),
         ResourceQuota: Resource(group="", version="v1", kind="ResourceQuota", plural="resourcequotas"),
         PowerBudget: Resource(
@@ -105,10 +110,12 @@ RESOURCES: Mapping[type[Watched], Resource] = MappingProxyType(
         PowerRecommendation: Resource(
             group=GROUP, version=VERSION, kind="PowerRecommendation", plural="powerrecommendations"
         ),
+        PowerMigration: Resource(group=GROUP, version=VERSION, kind="PowerMigration", plural="powermigrations"),
     }
 )
 
 LEASES = Resource(group="coordination.k8s.io", version="v1", kind="Lease", plural="leases")
+ENDPOINT_SLICES = Resource(group="discovery.k8s.io", version="v1", kind="EndpointSlice", plural="endpointslices")
 EVENTS = Resource(group="events.k8s.io", version="v1", kind="Event", plural="events")
 POD_METRICS = Resource(group="metrics.k8s.io", version="v1beta1", kind="PodMetrics", plural="pods")
 CONFIG_MAPS = Resource(group="", version="v1", kind="ConfigMap", plural="configmaps")

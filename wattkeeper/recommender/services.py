@@ -20,7 +20,7 @@ from wattkeeper.recommender.nodes import NodeTable
 from wattkeeper.recommender.pods import requested
 
 EXTERNAL_TRIGGERS = ("external", "external-push")
-MODES = {"Off": Mode.OFF, "Initial": Mode.INITIAL, "Scale": Mode.SCALE}
+MODES = {"Off": Mode.OFF, "Initial": Mode.INITIAL, "Scale": Mode.SCALE, "Migrate": Mode.MIGRATE, "Kill": Mode.KILL}
 
 Workload = Deployment | LeaderWorkerSet
 

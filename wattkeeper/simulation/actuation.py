@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from wattkeeper.api.meta import Condition
+from wattkeeper.api.power_migration import PowerMigration, PowerMigrationStatus
 from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
 from wattkeeper.cluster.actuation import ACTUATOR_MANAGER, FINALIZER, check_fields, check_ours
 from wattkeeper.cluster.braking import Brakeable, brake_patch, check_brake
@@ -33,6 +34,9 @@ class StatusParts:
         if isinstance(old, PowerRecommendation) and isinstance(wanted, PowerRecommendation):
             status = replace(wanted.status, actuation=old.status.actuation, conditions=conditions)
             return replace(old, status=status)
+        if isinstance(old, PowerMigration) and isinstance(wanted, PowerMigration):
+            status = replace(old.status, reservation=wanted.status.reservation, conditions=conditions)
+            return replace(old, status=status)
         return replace(old, status=replace(wanted.status, conditions=conditions))  # pyright: ignore[reportArgumentType] - both of one kind
 
     def actuator(
@@ -41,6 +45,11 @@ class StatusParts:
         """Returns a recommendation once the actuator has applied its part of the status."""
         merged = self._merged(old, conditions, ACTUATOR_MANAGER)
         return replace(old, status=replace(old.status, actuation=actuation, conditions=merged))
+
+    def migration(self, old: PowerMigration, status: PowerMigrationStatus) -> PowerMigration:
+        """Returns a migration once the actuator has applied its part of the status."""
+        merged = self._merged(old, status.conditions, ACTUATOR_MANAGER)
+        return replace(old, status=replace(status, reservation=old.status.reservation, conditions=merged))
 
     def _merged(self, old: OwnKind, given: tuple[Condition, ...], manager: str) -> tuple[Condition, ...]:
         """A condition keeps its place in the list; what this manager no longer says goes."""

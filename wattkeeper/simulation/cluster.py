@@ -15,6 +15,7 @@ import msgspec
 
 from wattkeeper.api.admission import POWER_GATE
 from wattkeeper.api.meta import Condition
+from wattkeeper.api.power_migration import PowerMigration, PowerMigrationStatus
 from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
 from wattkeeper.api.readings import PodKey
 from wattkeeper.cluster.braking import Brakeable
@@ -33,6 +34,7 @@ from wattkeeper.cluster.trust import Secret, WebhookConfiguration, WebhookKind
 from wattkeeper.cluster.usage import PodUsage
 from wattkeeper.recommender.affinity import required_terms, requiring
 from wattkeeper.simulation.actuation import ActuationObjects, StatusParts
+from wattkeeper.simulation.disruption import DisruptionObjects
 from wattkeeper.simulation.fixtures import check_possible
 from wattkeeper.simulation.store import ObjectStore, kubernetes_time
 from wattkeeper.simulation.trust import TrustObjects
@@ -74,6 +76,7 @@ class TwinCluster:
         self.trust = TrustObjects()
         self._parts = StatusParts()
         self._actuation = ActuationObjects(self.objects, self._parts, self.create)
+        self.disruption = DisruptionObjects(self.objects, self._parts, self.create)
         self._events: deque[SeenEvent] = deque(maxlen=_MOST_EVENTS)
         self._leases: dict[tuple[str, str], _Lease] = {}
         self._state: dict[tuple[str, str], bytes] = {}
@@ -166,6 +169,30 @@ class TwinCluster:
     async def set_brake(self, target: Brakeable, fields: Mapping[str, int | None]) -> None:
         """Holds down what KEDA scales by, as it was seen, or lets it go."""
         self._actuation.set_brake(target, fields)
+
+    async def set_deletion_cost(self, pod: Pod, cost: int | None) -> None:
+        """Sets or removes a pod's deletion cost."""
+        self.disruption.set_deletion_cost(pod, cost)
+
+    async def evict(self, pod: Pod) -> None:
+        """Evicts this very pod (by UID)."""
+        self.disruption.evict(pod)
+
+    async def serving_pods(self, namespace: str) -> frozenset[str]:
+        """Returns the UIDs of pods that a Service of a namespace sends traffic to."""
+        return self.disruption.serving_pods(namespace)
+
+    async def create_migration(self, new: PowerMigration) -> None:
+        """Creates a migration."""
+        self.disruption.create_migration(new)
+
+    async def write_migration(self, regarding: PowerMigration, status: PowerMigrationStatus) -> None:
+        """Brings the actuator's part of a migration's status to what is wanted."""
+        self.disruption.write_migration(regarding, status)
+
+    async def hold_migration(self, one: PowerMigration, *, held: bool) -> None:
+        """Sets or removes the actuator's finalizer."""
+        self.disruption.hold_migration(one, held=held)
 
     async def open_gate(self, pod: Pod, *, terms: tuple[NodeSelectorTerm, ...] | None) -> None:
         """Takes the power gate off this very pod (by UID)."""

@@ -157,6 +157,7 @@ def test_only_budgets_belong_to_no_namespace() -> None:
         "PowerBudget": "Cluster",
         "PowerCappingPolicy": "Namespaced",
         "PowerRecommendation": "Namespaced",
+        "PowerMigration": "Namespaced",
     }
 
 

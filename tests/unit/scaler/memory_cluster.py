@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from wattkeeper.api.admission import POWER_GATE
 from wattkeeper.api.meta import Condition
+from wattkeeper.api.power_migration import PowerMigration, PowerMigrationStatus
 from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
 from wattkeeper.cluster.braking import Brakeable
 from wattkeeper.cluster.errors import ClusterError, MetricsMissingError, NotFoundError
@@ -157,6 +158,24 @@ class MemoryCluster:
         raise AssertionError("the actuator's alone")
 
     async def set_brake(self, target: Brakeable, fields: Mapping[str, int | None]) -> None:
+        raise AssertionError("the actuator's alone")
+
+    async def set_deletion_cost(self, pod: Pod, cost: int | None) -> None:
+        raise AssertionError("the actuator's alone")
+
+    async def evict(self, pod: Pod) -> None:
+        raise AssertionError("the actuator's alone")
+
+    async def serving_pods(self, namespace: str) -> frozenset[str]:
+        raise AssertionError("the actuator's alone")
+
+    async def create_migration(self, new: PowerMigration) -> None:
+        raise AssertionError("the actuator's alone")
+
+    async def write_migration(self, regarding: PowerMigration, status: PowerMigrationStatus) -> None:
+        raise AssertionError("the actuator's alone")
+
+    async def hold_migration(self, one: PowerMigration, *, held: bool) -> None:
         raise AssertionError("the actuator's alone")
 
     async def read_usage(self) -> tuple[PodUsage, ...]:
