@@ -34,6 +34,9 @@ AIMS: Final = (
     Aim(bench="informer", figure="informer, watch events"),
     Aim(bench="get_metrics", figure="GetMetrics, ...: p99"),
     Aim(bench="admission", figure="pod review over TLS, ...: p99"),
+    Aim(bench="actuator", figure="actuator, 1,000 InferenceServices: a cut reconciled"),
+    Aim(bench="actuator", figure="actuator, 1,000 InferenceServices: API calls per service"),
+    Aim(bench="actuator", figure="actuator, 1,000 InferenceServices: highest memory"),
     Aim(bench="gate", figure="gate, pods within the grant, ...: p99"),
 )
 
