@@ -14,7 +14,7 @@ import asyncio
 import sys
 import time
 from collections import Counter, defaultdict
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import msgspec
 from aiohttp import web
