@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 
 from wattkeeper.api.meta import ObjectMeta, OwnerReference
+from wattkeeper.cluster.disruption import DELETION_COST
 from wattkeeper.cluster.objects import Deployment, Pod, PodStatus, WorkloadStatus
 from wattkeeper.simulation.cluster import TwinCluster
 from wattkeeper.simulation.kubelet import Kubelet
 
-DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 # Kubernetes' own alphabet for generated names: no vowels, nothing that is easily misread.
 _ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
 _DEFAULT_SHARE: Final = "25%"

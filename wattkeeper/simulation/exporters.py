@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 from aiohttp import web
 
+from wattkeeper.cluster.objects import Node
 from wattkeeper.simulation.models import GPU_LIMIT_WATTS
 from wattkeeper.simulation.twin import Twin
 
@@ -82,7 +83,10 @@ class Exporters:
                 return web.Response(status=503, text="down\n")
             stamp = str(int(self._twin.clock.now() * 1000))
             text: list[str] = []
+            there = {node.metadata.name for node in self._twin.cluster.view.all(Node).values()}
             for row, node in enumerate(self._twin.nodes):
+                if node not in there:
+                    continue
                 text.extend(f"{line} {stamp}" for line in self._of_node(name, node, row, lines))
             return web.Response(text="\n".join(text) + "\n")
 

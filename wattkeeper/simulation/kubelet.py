@@ -75,7 +75,9 @@ class Kubelet:
             if one.stage is Stage.LOADING and now >= one.until:
                 one.stage, one.until = Stage.SERVING, float("inf")
                 self.version += 1
-                one.pod = objects.update(_with_status(one.pod, phase="Running", ready=True, now=now))
+                # As it is by now: others write on it while it loads.
+                pod = objects.all(Pod)[one.pod.metadata.uid]
+                one.pod = objects.update(_with_status(pod, phase="Running", ready=True, now=now))
 
     def delete(self, pod: Pod, now: float) -> None:
         """Asks a pod to end. One without a node is gone at once."""
@@ -86,7 +88,7 @@ class Kubelet:
         grace = self._grace_seconds(pod)
         # Kubernetes writes when the grace period ends, not when the deletion was asked for.
         meta = msgspec.structs.replace(pod.metadata, deletion_timestamp=kubernetes_time(now + grace))
-        running.pod = self._cluster.objects.update(msgspec.structs.replace(running.pod, metadata=meta))
+        running.pod = self._cluster.objects.update(msgspec.structs.replace(pod, metadata=meta))
         running.stage, running.until = Stage.DRAINING, now + grace
         self.version += 1
 

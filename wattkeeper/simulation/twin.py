@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -27,6 +27,7 @@ from wattkeeper.simulation.fleet import FleetRows, GpuSlots, fleet_rows
 from wattkeeper.simulation.kubelet import Kubelet
 from wattkeeper.simulation.models import ModelProfile
 from wattkeeper.simulation.physics import Physics, Power
+from wattkeeper.simulation.protection import DisruptionController
 from wattkeeper.simulation.scheduler import Scheduler
 from wattkeeper.simulation.serving import ServiceLevel, Serving
 from wattkeeper.simulation.traffic import Traffic
@@ -53,8 +54,10 @@ class Twin:
     """Physics and Kubernetes of one cluster.
 
     Attributes:
-        nodes: names, in the order of all arrays of nodes.
-        rows, power: the last second.
+        nodes: names of all machines, in the order of all arrays of nodes; some may have left the cluster.
+        rows, power: the last second. A machine that has left draws nothing.
+        protection: keeps PodDisruptionBudgets.
+        hanging: by service, seconds that its pods take to end from now on, whatever they have to finish.
     """
 
     def __init__(self, cluster: TwinCluster, clock: SteppedClock, services: Sequence[TwinService], seed: int) -> None:
@@ -77,6 +80,8 @@ class Twin:
         self.kubelet = Kubelet(cluster, load_seconds=self._load_seconds, grace_seconds=self._grace_seconds)
         self._controller = ReplicaController(cluster, self.kubelet, seed)
         self._scheduler = Scheduler(cluster)
+        self.protection = DisruptionController(cluster)
+        cluster.disruption.end = self._evicted
         self._slots = GpuSlots(dict(zip(self.nodes, self.gpus.tolist(), strict=True)))
         self.serving = Serving(
             tuple(one.traffic for one in self.services), tuple(one.level for one in self.services), clock.now()
@@ -87,6 +92,8 @@ class Twin:
         self.rows = self._aligned(None)
         self.power: Power = self._physics.watts(self.rows, self.serving.batches)
         self._watchers: list[Callable[[float], None]] = []
+        self.hanging: dict[ServiceKey, float] = {}
+        self._lost: dict[str, Node] = {}
 
     def watch(self, watcher: Callable[[float], None]) -> None:
         """Calls the watcher after every second, with Unix seconds."""
@@ -106,6 +113,10 @@ class Twin:
         self._controller.reconcile(now)
         self._scheduler.reconcile()
         self.kubelet.reconcile(now)
+        self.protection.reconcile()
+
+    def _evicted(self, pod: Pod) -> None:
+        self.kubelet.delete(pod, self.clock.now())
 
     def step(self) -> None:
         """Lets a second pass."""
@@ -116,12 +127,42 @@ class Twin:
                 self.kubelet.exit(uid)
         self.rows = self._aligned(self.rows)
         self.serving.step(self.rows, now, STEP_SECONDS)
-        self.power = self._physics.watts(self.rows, self.serving.batches)
+        self.power = self._without_lost(self._physics.watts(self.rows, self.serving.batches))
         self.counters.count(self.rows, self.power, STEP_SECONDS)
         for uid in self.serving.drained(self.rows):
-            self.kubelet.exit(uid)
+            if service_of(self.kubelet.running[uid].pod) not in self.hanging:
+                self.kubelet.exit(uid)
         for watcher in self._watchers:
             watcher(now)
+
+    def lose_node(self, name: str) -> None:
+        """Takes a machine away, with all that runs on it: it is switched off, and its pods and Node go."""
+        node = self.cluster.objects.get(Node, "", name)
+        if node is None:
+            return
+        for uid, one in list(self.kubelet.running.items()):
+            if one.pod.spec.node_name == name:
+                self.kubelet.exit(uid)
+        self._lost[name] = node
+        self.cluster.objects.remove(node)
+
+    def return_node(self, name: str) -> None:
+        """Brings a machine back that was taken away, as a new Node."""
+        node = self._lost.pop(name, None)
+        if node is not None:
+            meta = msgspec.structs.replace(node.metadata, uid="", resource_version="", creation_timestamp="")
+            self.cluster.create(msgspec.structs.replace(node, metadata=meta))
+
+    def _without_lost(self, power: Power) -> Power:
+        if not self._lost:
+            return power
+        there = np.array([name not in self._lost for name in self.nodes], dtype=np.float64)
+        return replace(
+            power,
+            node_cpu=power.node_cpu * there,
+            node_gpu=power.node_gpu * there,
+            node_wall=power.node_wall * there,
+        )
 
     def _let_out(self) -> None:
         """Takes all gates off: what serves already was let out before anybody looked."""
@@ -168,7 +209,9 @@ class Twin:
 
     def _grace_seconds(self, pod: Pod) -> float:
         service = self._service_of(pod)
-        return service.grace_seconds if service else 0.0
+        if service is None:
+            return 0.0
+        return self.hanging.get(ServiceKey(service.namespace, "Deployment", service.name), service.grace_seconds)
 
 
 def _check_service(service: TwinService, deployment: Deployment | None) -> None:

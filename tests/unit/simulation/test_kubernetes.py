@@ -8,6 +8,7 @@ import pytest
 from tests.unit.simulation.fixtures import SetClock, deployment, node, pods
 from wattkeeper.api.admission import POWER_GATE
 from wattkeeper.api.meta import ObjectMeta
+from wattkeeper.cluster.disruption import DELETION_COST
 from wattkeeper.cluster.objects import (
     Deployment,
     LeaderWorkerSet,
@@ -24,7 +25,7 @@ from wattkeeper.cluster.objects import (
 )
 from wattkeeper.recommender.pods import service_of
 from wattkeeper.simulation.cluster import TwinCluster
-from wattkeeper.simulation.controllers import DELETION_COST, ReplicaController, victims
+from wattkeeper.simulation.controllers import ReplicaController, victims
 from wattkeeper.simulation.errors import ImpossibleFixtureError
 from wattkeeper.simulation.kubelet import Kubelet, Stage
 from wattkeeper.simulation.scheduler import Scheduler
@@ -108,6 +109,18 @@ def test_pods_load_for_their_time_and_then_are_ready() -> None:
     bench.settle(1)
     bench.settle()
     assert bench.status() == (2, 2)
+
+
+async def test_what_is_written_on_a_pod_while_it_loads_stays_when_it_is_ready() -> None:
+    bench = Bench("a1")
+    bench.cluster.create(deployment(replicas=1))
+    bench.settle()
+    await bench.cluster.set_deletion_cost(pods(bench.cluster)[0], -5)
+    bench.settle(60)
+    bench.settle()
+
+    assert bench.status() == (1, 1)
+    assert pods(bench.cluster)[0].metadata.annotations[DELETION_COST] == "-5"
 
 
 def test_pods_name_their_deployment_as_kubernetes_pods_do() -> None:

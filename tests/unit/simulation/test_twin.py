@@ -12,7 +12,17 @@ import pytest
 
 from tests.unit.simulation.fixtures import deployment, node, pods
 from wattkeeper.api.admission import POWER_GATE
-from wattkeeper.cluster.objects import Deployment, Pod, SchedulingGate
+from wattkeeper.api.meta import LabelSelector, ObjectMeta
+from wattkeeper.api.readings import ServiceKey
+from wattkeeper.cluster.errors import ProtectedError
+from wattkeeper.cluster.objects import (
+    Deployment,
+    Node,
+    Pod,
+    PodDisruptionBudget,
+    PodDisruptionBudgetSpec,
+    SchedulingGate,
+)
 from wattkeeper.simulation.clock import SteppedClock
 from wattkeeper.simulation.cluster import TwinCluster
 from wattkeeper.simulation.controllers import is_ready
@@ -265,3 +275,73 @@ def test_scaled_deployments_count_only_pods_that_stay() -> None:
 
     assert found is not None
     assert (found.status.replicas, found.status.ready_replicas) == (1, 1)
+
+
+def test_a_lost_node_draws_nothing_and_its_pods_are_made_anew_where_there_is_room() -> None:
+    twin = make_twin(steady(60, 400), replicas=2)
+    twin.cluster.create(node("n2"))
+    twin = Twin(twin.cluster, twin.clock, twin.services, 1)
+    begin(twin)
+    run(twin, 60)
+    twin.lose_node("n1")
+    run(twin, 2)
+
+    assert {pod.spec.node_name for pod in pods(twin.cluster)} == {"n2"}
+    assert len(pods(twin.cluster)) == 2
+    assert twin.power.node_wall[0] == 0.0
+    assert twin.power.node_wall[1] > 2_000.0
+
+
+def test_a_node_that_returns_is_a_new_one_and_draws_again() -> None:
+    twin = make_twin(steady(60, 400))
+    begin(twin)
+    before = twin.cluster.view.get(Node, "", "n1")
+    twin.lose_node("n1")
+    run(twin, 2)
+    assert all(not pod.spec.node_name for pod in pods(twin.cluster))
+    twin.return_node("n1")
+    run(twin, 2)
+
+    after = twin.cluster.view.get(Node, "", "n1")
+    assert before is not None
+    assert after is not None
+    assert after.metadata.uid != before.metadata.uid
+    assert twin.power.node_wall[0] > 2_000.0
+    assert all(pod.spec.node_name == "n1" for pod in pods(twin.cluster))
+
+
+def test_a_pod_that_hangs_draws_until_its_time_is_over_although_it_has_nothing_to_do() -> None:
+    twin = make_twin(steady(0, 0), replicas=2)
+    begin(twin)
+    run(twin, 2)
+    twin.hanging[ServiceKey("llm", "Deployment", "chat")] = 90.0
+    twin.cluster.scale(namespace="llm", name="chat", replicas=1)
+    run(twin, 90)
+    assert len(twin.rows.uids) == 2
+    run(twin, 2)
+    assert len(twin.rows.uids) == 1
+
+
+async def test_an_evicted_pod_drains_and_its_budget_forbids_the_next_one_until_another_is_ready() -> None:
+    twin = make_twin(steady(60, 400), replicas=3)
+    twin.cluster.create(
+        PodDisruptionBudget(
+            metadata=ObjectMeta(name="chat", namespace="llm"),
+            spec=PodDisruptionBudgetSpec(selector=LabelSelector(match_labels={"app": "chat"})),
+        )
+    )
+    twin.protection.min_available["llm", "chat"] = 2
+    begin(twin)
+    run(twin, 2)
+    first, second, _ = pods(twin.cluster)
+    await twin.cluster.evict(first)
+
+    assert [one.stage for one in twin.kubelet.running.values()].count(Stage.DRAINING) == 1
+    with pytest.raises(ProtectedError):
+        await twin.cluster.evict(second)
+    run(twin, 2)
+    with pytest.raises(ProtectedError):
+        await twin.cluster.evict(second)
+    run(twin, 60)
+    await twin.cluster.evict(second)
+    assert [one.stage for one in twin.kubelet.running.values()].count(Stage.DRAINING) == 1
