@@ -142,6 +142,14 @@ class PowerCappingPolicySpec(Wire, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    rollout: Annotated[
+        Literal["Surge", "Replace"],
+        Meta(
+            description="How a rollout goes on without watts for one replica more (enforcing modes). Surge: it waits "
+            "for them. Replace: an old pod goes first, as far as its PodDisruptionBudget allows, and a new one takes "
+            "over its watts."
+        ),
+    ] = "Surge"
     requests: Requests | None = None
     gate: Gate | None = None
     alerts: Alerts | None = None

@@ -130,6 +130,7 @@ def test_defaults_that_say_something_are_kept_and_empty_ones_are_not() -> None:
         "priority": 0,
         "minReplicas": 0,
         "maxReplicas": 100,
+        "rollout": "Surge",
     }
 
 
