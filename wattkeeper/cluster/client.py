@@ -140,6 +140,7 @@ class KubernetesCluster:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+        await self._events.stop()
         await self._connection.close()
 
     async def apply(self, wanted: OwnKind) -> None:

@@ -2,10 +2,15 @@
 
 An Event that repeats is not written again: the count of its series is raised, at most once a minute. Writes beyond the
 rate are dropped and counted, because a flood of Events hurts the API server and helps nobody.
+
+An Event that gets no answer is owed, and written under the same name until there is one: the API server may have it
+already, and takes a name once.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -15,7 +20,7 @@ import msgspec
 
 from wattkeeper.cluster.clock import Clock
 from wattkeeper.cluster.connection import MERGE_PATCH, Connection
-from wattkeeper.cluster.errors import NotFoundError
+from wattkeeper.cluster.errors import ClusterError, ConflictError, NotFoundError, UnreachableError
 from wattkeeper.cluster.interface import EventRecord
 from wattkeeper.cluster.metrics import ClusterMetrics
 from wattkeeper.cluster.resources import EVENTS, RESOURCES, SECRETS
@@ -33,6 +38,12 @@ _SERIES_SECONDS: Final = 60.0
 _FORGET_SECONDS: Final = 3600.0
 _BURST: Final = 50.0
 _PER_SECOND: Final = 2.0
+_MOST_OWED: Final = 256
+_FIRST_PAUSE_SECONDS: Final = 1.0
+_LONGEST_PAUSE_SECONDS: Final = 30.0
+
+_log = logging.getLogger(__name__)
+_Key = tuple[str, str]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -40,6 +51,7 @@ class _Series:
     namespace: str
     name: str
     count: int
+    began_at: float
     seen_at: float
     written_at: float
 
@@ -53,12 +65,21 @@ class EventRecorder:
         self._metrics = metrics
         self._instance = instance[:_LONGEST_WORD] or "wattkeeper"
         # A namesake created later is another object and gets Events of its own, hence the UID.
-        self._series: OrderedDict[tuple[str, str], _Series] = OrderedDict()
+        self._series: OrderedDict[_Key, _Series] = OrderedDict()
+        self._owed: OrderedDict[_Key, tuple[EventRecord, _Series]] = OrderedDict()
+        self._paying: asyncio.Task[None] | None = None
         self._tokens = _BURST
         self._tokens_at = clock.now()
 
+    async def stop(self) -> None:
+        """Gives up what is still owed."""
+        if self._paying is not None:
+            self._paying.cancel()
+            await asyncio.gather(self._paying, return_exceptions=True)
+            self._paying = None
+
     async def record(self, event: EventRecord) -> None:
-        """Writes an Event or raises the count of its series."""
+        """Writes an Event or raises the count of its series. Without an answer it is written later."""
         now = self._clock.now()
         key = (event.regarding.metadata.uid, event.dedupe_key)
         series = self._series.get(key)
@@ -66,6 +87,8 @@ class EventRecorder:
             self._series.move_to_end(key)
             series.count += 1
             series.seen_at = now
+            if key in self._owed:
+                return
             if now - series.written_at < _SERIES_SECONDS or not self._may_write(now):
                 return
             series.written_at = now
@@ -81,13 +104,50 @@ class EventRecorder:
         # Entered before it is written, so that a repetition meanwhile is counted and not written beside it.
         self._series[key] = series = _new_series(event, now)
         self._series.move_to_end(key)
+        self._owed.pop(key, None)
         while len(self._series) > _MOST_SERIES:
             self._series.popitem(last=False)
         try:
             await self._create(event, series)
+        except UnreachableError as error:
+            self._owe(key, event, series, error)
         except BaseException:
             self._series.pop(key, None)
             raise
+
+    def _owe(self, key: _Key, event: EventRecord, series: _Series, error: UnreachableError) -> None:
+        _log.warning("an Event %s is written later: %s", event.reason, error)
+        self._owed[key] = (event, series)
+        if len(self._owed) > _MOST_OWED:
+            dropped, _ = self._owed.popitem(last=False)
+            self._series.pop(dropped, None)
+            self._metrics.events_dropped.inc()
+        if self._paying is None or self._paying.done():
+            self._paying = asyncio.create_task(self._pay(_asked(error)), name="events")
+
+    async def _pay(self, asked_seconds: float) -> None:
+        """Writes what is owed, the oldest first, until nothing is."""
+        pause = _FIRST_PAUSE_SECONDS
+        while self._owed:
+            await self._clock.sleep(max(pause, asked_seconds))
+            try:
+                while self._owed:
+                    await self._pay_one()
+            except UnreachableError as error:
+                pause, asked_seconds = min(2 * pause, _LONGEST_PAUSE_SECONDS), _asked(error)
+
+    async def _pay_one(self) -> None:
+        key, (event, series) = next(iter(self._owed.items()))
+        try:
+            await self._create(event, series)
+        except UnreachableError:
+            raise
+        except ClusterError as error:
+            _log.warning("an Event %s is not written: %s", event.reason, error)
+            self._metrics.events_dropped.inc()
+            self._series.pop(key, None)
+        if self._owed.get(key, (None, None))[1] is series:
+            del self._owed[key]
 
     def _may_write(self, now: float) -> bool:
         self._tokens = min(_BURST, self._tokens + max(now - self._tokens_at, 0.0) * _PER_SECOND)
@@ -105,7 +165,7 @@ class EventRecorder:
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
             "metadata": {"name": series.name, "namespace": series.namespace},
-            "eventTime": micro_time(series.seen_at),
+            "eventTime": micro_time(series.began_at),
             "type": event.type,
             "reason": event.reason[:_LONGEST_WORD],
             "action": event.action[:_LONGEST_WORD],
@@ -120,12 +180,15 @@ class EventRecorder:
                 "uid": meta.uid,
             },
         }
-        await self._connection.request(
-            "POST",
-            EVENTS.collection(series.namespace),
-            query={"fieldManager": FIELD_MANAGER},
-            body=msgspec.json.encode(body),
-        )
+        try:
+            await self._connection.request(
+                "POST",
+                EVENTS.collection(series.namespace),
+                query={"fieldManager": FIELD_MANAGER},
+                body=msgspec.json.encode(body),
+            )
+        except ConflictError:
+            return  # Nobody else would choose this name: it was written, and the answer got lost.
 
     async def _raise_count(self, series: _Series) -> None:
         body = {"series": {"count": series.count, "lastObservedTime": micro_time(series.seen_at)}}
@@ -138,12 +201,17 @@ class EventRecorder:
         )
 
 
+def _asked(error: UnreachableError) -> float:
+    """Returns for how long the API server wants to be left alone; no Event is worth more than a minute's silence."""
+    return min(error.retry_after_seconds or 0.0, 60.0)
+
+
 def _new_series(event: EventRecord, now: float) -> _Series:
     meta = event.regarding.metadata
     suffix = f".{secrets.token_hex(8)}"
     name = meta.name[: _LONGEST_NAME - len(suffix)].rstrip(".-") + suffix
     # Events of cluster-scoped objects live in namespace default.
-    return _Series(namespace=meta.namespace or "default", name=name, count=1, seen_at=now, written_at=now)
+    return _Series(namespace=meta.namespace or "default", name=name, count=1, began_at=now, seen_at=now, written_at=now)
 
 
 def cut(note: str) -> str:

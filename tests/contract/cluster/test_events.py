@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -11,10 +12,11 @@ from tests.contract.cluster.conftest import MakeCluster
 from tests.contract.cluster.fake_api import Answer, FakeApi, Object
 from tests.contract.cluster.pausing_clock import PausingClock
 from wattkeeper.api.meta import ObjectMeta
-from wattkeeper.cluster.errors import UnreachableError
+from wattkeeper.cluster.errors import ForbiddenError
 from wattkeeper.cluster.interface import EventRecord
 from wattkeeper.cluster.objects import Node, Pod
 
+Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 EVENTS = "/apis/events.k8s.io/v1/namespaces/default/events"
 
 
@@ -115,12 +117,77 @@ async def test_a_repetition_while_the_first_is_being_written_is_counted_and_not_
 
 
 async def test_an_event_that_was_refused_is_written_the_next_time(api: FakeApi, make_cluster: MakeCluster) -> None:
-    api.answers["POST", EVENTS].append(Answer(code=503))
+    api.answers["POST", EVENTS].append(Answer(code=403))
     cluster = make_cluster()
-    with pytest.raises(UnreachableError):
+    with pytest.raises(ForbiddenError):
         await cluster.record(event())
     await cluster.record(event())
     assert len(written(api)) == 1
+
+
+async def test_an_event_without_an_answer_is_written_later_as_of_when_it_was(
+    api: FakeApi, make_cluster: MakeCluster, clock: PausingClock, eventually: Eventually
+) -> None:
+    api.answers["POST", EVENTS] += [Answer(code=503), Answer(code=503)]
+    await make_cluster().record(event())
+    for pause in (1.0, 2.0):
+        await eventually(lambda pause=pause: clock.pauses[-1:] == [pause])
+        clock.advance(pause)
+    await eventually(lambda: written(api))
+    (one,) = written(api)
+    assert one["eventTime"] == "1970-01-12T13:46:40.000000Z"
+
+
+async def test_events_that_are_owed_wait_for_as_long_as_the_api_server_asks(
+    api: FakeApi, make_cluster: MakeCluster, clock: PausingClock, eventually: Eventually
+) -> None:
+    api.answers["POST", EVENTS].append(Answer(code=429, headers={"Retry-After": "7"}))
+    await make_cluster().record(event())
+    await eventually(lambda: clock.pauses == [7.0])
+
+
+async def test_a_repetition_of_an_event_that_is_owed_is_counted_and_not_written_beside_it(
+    api: FakeApi, make_cluster: MakeCluster, clock: PausingClock, eventually: Eventually
+) -> None:
+    api.answers["POST", EVENTS].append(Answer(code=503))
+    cluster = make_cluster()
+    for _ in range(3):
+        await cluster.record(event())
+    await eventually(lambda: clock.pauses)
+    clock.advance(61)
+    await eventually(lambda: written(api))
+    await cluster.record(event())
+    (one,) = written(api)
+    assert one["series"]["count"] == 4
+
+
+async def test_an_owed_event_that_is_refused_ends_no_other(
+    api: FakeApi,
+    make_cluster: MakeCluster,
+    clock: PausingClock,
+    registry: CollectorRegistry,
+    eventually: Eventually,
+) -> None:
+    api.answers["POST", EVENTS] += [Answer(code=503), Answer(code=503), Answer(code=403)]
+    cluster = make_cluster()
+    await cluster.record(event(key="a"))
+    await cluster.record(event(key="b"))
+    await eventually(lambda: clock.pauses)
+    clock.advance(1)
+    await eventually(lambda: written(api))
+    assert registry.get_sample_value("wattkeeper_cluster_events_dropped_total") == 1
+    assert len(written(api)) == 1
+
+
+async def test_no_more_events_are_owed_than_are_worth_the_memory(
+    api: FakeApi, make_cluster: MakeCluster, clock: PausingClock, registry: CollectorRegistry
+) -> None:
+    cluster = make_cluster()
+    for n in range(260):
+        api.answers["POST", EVENTS].append(Answer(code=503))
+        await cluster.record(event(key=str(n)))
+        clock.time += 1
+    assert registry.get_sample_value("wattkeeper_cluster_events_dropped_total") == 4
 
 
 async def test_a_flood_is_dropped_and_counted(

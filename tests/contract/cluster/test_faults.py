@@ -13,10 +13,12 @@ from tests.cluster.faults.rules import Answer, Break, Expire, Hang, LoseAnswer
 from tests.contract.cluster.conftest import MakeCluster
 from tests.contract.cluster.fake_api import PODS, FakeApi, TokenCredentials, Watch, pod, stay_open
 from tests.contract.cluster.pausing_clock import PausingClock
+from wattkeeper.api.meta import ObjectMeta
 from wattkeeper.cluster.client import KubernetesCluster
 from wattkeeper.cluster.errors import UnreachableError
 from wattkeeper.cluster.informer import Pace
-from wattkeeper.cluster.objects import Pod
+from wattkeeper.cluster.interface import EventRecord
+from wattkeeper.cluster.objects import Node, Pod
 
 Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/w/leases"
@@ -118,3 +120,16 @@ async def test_exchanges_are_what_the_api_server_got_and_answered(
         assert await lead(cluster)
     said = [str(one) for one in proxy.exchanges(asks(resource="leases"))]
     assert said == ["client: get leases w/l -> 404", "client: get leases w/l -> 404", "client: create leases w/ -> 200"]
+
+
+async def test_an_event_whose_answer_was_lost_is_not_written_twice(
+    api: FakeApi, cluster: KubernetesCluster, proxy: FaultProxy, clock: PausingClock, eventually: Eventually
+) -> None:
+    node = Node(metadata=ObjectMeta(name="n1", uid="u1"))
+    record = EventRecord(regarding=node, type="Normal", reason="R", action="A", note="N", dedupe_key="k")
+    with proxy.inject(LoseAnswer(), writes("events"), times=1):
+        await cluster.record(record)
+    await eventually(lambda: clock.pauses)
+    clock.advance(1)
+    await eventually(lambda: [one.status for one in proxy.exchanges(writes("events"))] == [200, 409])
+    assert len([path for path in api.objects if "/events/" in path]) == 1
