@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from msgspec.structs import replace as amend
+
 from kserve_hooks.actions import SetBrake
 from kserve_hooks.capped import Capped
 from kserve_hooks.outage import Answering, Outage, OutageOptions
@@ -77,35 +79,41 @@ class Brakes:
         key = capped.recommendation.metadata.uid
         scaled = next((one for one in capped.scaled_objects if asks_us(one, self._trigger)), None)
         if not capped.enforced or capped.workload is None or scaled is None:
-            return self.released(capped)
+            return self.released(capped, now)
         note = _note(capped)
         answering = self._answering(scaled, note, now)
         if answering == "yes":
             self._given_up.discard(key)
-            return self.released(capped)
+            return self.released(capped, now)
         if answering == "unknown":
             return Braking(note=note, finding=None if note is None else _held(note))
-        held = _target(capped, note)
+        held = capped.braked
         if note is not None and held is not None and self._was_put_back(note, held):
             self._given_up.add(key)
         if key in self._given_up:
-            return replace(self.released(capped), finding=_put_back(scaled))
+            return replace(self.released(capped, now), finding=_put_back(scaled))
         return self._lowered(capped, scaled, note, held, now)
 
-    def released(self, capped: Capped) -> Braking:
+    def released(self, capped: Capped, now: float) -> Braking:
         """Returns what puts back what there was. The note goes once the view shows that it is back."""
-        note, target = _note(capped), _target(capped, _note(capped))
+        note, target = _note(capped), capped.braked
         if note is None or target is None:
             return Braking()
         back: dict[str, int | None] = {}
         for one in note.fields:
-            now, said = read_held(target, one.field), _said_by_keda(capped, target, one.field)
-            if one.is_ours(now) and now != said:
+            seen, said = read_held(target, one.field), _said_by_keda(capped, target, one.field)
+            if one.is_ours(seen) and seen != said:
                 back[one.field] = one.original if said is None or one.original is None else min(one.original, said)
+        if not back and self._sightings.may_change_yet(target, now):
+            return Braking(note=note, finding=_held(note))
         if not back:
             return Braking()  # KEDA or a user was quicker, or nothing had been written yet.
         write = SetBrake(target=target, fields=tuple(back.items()), released=True)
         return Braking(note=note, write=write, finding=_held(note))
+
+    def sends(self, action: SetBrake, now: float) -> None:
+        """Notes a write that is about to be sent."""
+        self._sightings.sends(action.target, now)
 
     def wrote(self, action: SetBrake) -> None:
         """Notes a write that succeeded."""
@@ -139,6 +147,8 @@ class Brakes:
             write = SetBrake(target=lever.target, fields=tuple(lever.values.items()))
             return Braking(note=made, write=write, finding=_held(made))
         kept = None if note is None or held is None else _still(note, held)
+        if kept is None and held is not None and self._sightings.may_change_yet(held, now):
+            kept = note
         refused = lever if isinstance(lever, Finding) else None
         return Braking(note=kept, finding=refused or (None if kept is None else _held(kept)))
 
@@ -167,23 +177,19 @@ def _note(capped: Capped) -> Brake | None:
     return None if capped.actuation is None else capped.actuation.brake
 
 
-def _target(capped: Capped, note: Brake | None) -> Brakeable | None:
-    """Returns the very object that is held down, None where it is gone."""
-    known: tuple[Brakeable, ...] = (*capped.autoscalers, *capped.scaled_objects)
-    return next((one for one in known if note is not None and one.metadata.uid == note.uid), None)
-
-
 def _noted(lever: _Lever, note: Brake | None, now: float) -> Brake:
     """Returns the note of a brake that is about to be put on, or to be lowered."""
     meta = lever.target.metadata
     same = note is not None and note.uid == meta.uid
     fields = {one.field: one for one in note.fields} if note is not None and same else {}
     for field, value in lever.values.items():
-        was, old = read_held(lever.target, field), fields.get(field)
-        if old is None or not old.is_ours(was):
-            fields[field] = ActuatedField(field=field, original=was, written=value)
-        elif old.written != value:
-            fields[field] = ActuatedField(field=field, original=old.original, written=value, previous=was)
+        seen, old = read_held(lever.target, field), fields.get(field)
+        if old is None:
+            fields[field] = ActuatedField(field=field, original=seen, written=value)
+            continue
+        if not old.is_ours(seen):
+            old = amend(old, original=seen)
+        fields[field] = old.rewritten(value, seen)
     return Brake(
         kind=type(lever.target).__name__,
         name=meta.name,

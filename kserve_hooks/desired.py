@@ -11,6 +11,7 @@ from kserve_hooks.ceilings import Rises, hard_ceiling
 from kserve_hooks.obstacles import in_the_way, obstacle_finding
 from kserve_hooks.scaled_objects import TriggerOptions, our_scaled_object, scaled_object_name
 from wattkeeper.api.conditions import Finding
+from wattkeeper.cluster.actuation import is_ours
 from wattkeeper.cluster.objects import ScaledObject
 from wattkeeper.recommender.kserve import Part
 
@@ -46,6 +47,8 @@ def desired(capped: Capped, rises: Rises, options: TriggerOptions, now: float, *
         fresh: somebody has decided lately.
     """
     part = capped.part
+    if part is None and (capped.workload is None or capped.unseen):
+        return _as_it_is(capped)
     if part is None:
         return NOTHING  # Nothing of KServe's: its own ScaledObject asks us, or nobody does.
     if part.obstacle:
@@ -56,6 +59,13 @@ def desired(capped: Capped, rises: Rises, options: TriggerOptions, now: float, *
     if part.minimum:
         return _counted(capped, part, _settled(capped, part, part.minimum, rises, key, now, fresh=fresh))
     return _scaled(capped, part, rises, options, now, fresh=fresh)
+
+
+def _as_it_is(capped: Capped) -> Desired:
+    """Not everything is to be seen, for a moment or for good: nothing moves until the recommendation goes."""
+    fields = {path: note.written for path, note in capped.recorded().items()}
+    ours = next((one for one in capped.scaled_objects if is_ours(one)), None)
+    return Desired(managed=bool(fields), fields=fields, scaled_object=ours)
 
 
 def _settled(capped: Capped, part: Part, path: str, rises: Rises, key: str, now: float, *, fresh: bool) -> int:

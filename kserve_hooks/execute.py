@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from kserve_hooks.actions import (
     Action,
@@ -33,6 +33,18 @@ LATE_SECONDS: Final = 10.0
 REFUSED_SECONDS: Final = 60.0
 
 
+class Witness(Protocol):
+    """Is told of changes of users' objects."""
+
+    def sends(self, action: SetFields | SetBrake) -> None:
+        """Notes a change that is about to be sent."""
+        ...
+
+    def wrote(self, action: SetFields | SetBrake) -> None:
+        """Notes a change that succeeded."""
+        ...
+
+
 class Executor:
     """Executes plans for one term of leadership."""
 
@@ -41,7 +53,7 @@ class Executor:
         cluster: Cluster,
         metrics: ActuatorMetrics,
         may_write: Callable[[], bool],
-        wrote: Callable[[SetFields | SetBrake], None],
+        witness: Witness,
         *,
         concurrency: int,
     ) -> None:
@@ -51,13 +63,13 @@ class Executor:
             cluster: where to.
             metrics: writes are counted there.
             may_write: says, before each write, whether this replica still leads.
-            wrote: is told of each change of a user's object that succeeded.
+            witness: is told of each change of a user's object.
             concurrency: services at the same time.
         """
         self._cluster = cluster
         self._metrics = metrics
         self._may_write = may_write
-        self._wrote = wrote
+        self._witness = witness
         self._concurrency = concurrency
         self._sent: dict[tuple[str, str], tuple[str, float]] = {}
         self._refused: dict[str, tuple[str, float]] = {}
@@ -126,15 +138,17 @@ class Executor:
             case Publish(regarding=one, actuation=actuation, conditions=conditions):
                 await self._cluster.write_actuation(one, actuation=actuation, conditions=conditions)
             case SetFields(service=service, fields=fields):
+                self._witness.sends(action)
                 await self._cluster.set_replica_fields(service, dict(fields))
-                self._wrote(action)
+                self._witness.wrote(action)
             case ApplyScaledObject(wanted=wanted):
                 await self._cluster.apply_scaled_object(wanted)
             case DeleteScaledObject(gone=gone):
                 await self._cluster.delete_scaled_object(gone)
             case SetBrake(target=target, fields=fields):
+                self._witness.sends(action)
                 await self._cluster.set_brake(target, dict(fields))
-                self._wrote(action)
+                self._witness.wrote(action)
             case Announce(event=event):
                 await self._cluster.record(event)
 

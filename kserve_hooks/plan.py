@@ -72,6 +72,7 @@ class Planner:
         self._sightings = Sightings()
         self._brakes = Brakes(scaler, options.trigger, options.outage)
         self._announced: dict[str, str] = {}
+        self._now = 0.0
 
     def plan(self, now: float, refused: Mapping[str, str]) -> list[ServicePlan]:
         """Returns what is to be done so that every ceiling is kept, and what is over is put back.
@@ -80,9 +81,17 @@ class Planner:
             now: Unix seconds.
             refused: what an API server or a webhook said to the last write for a service, by its key.
         """
+        self._now = now
         fresh = not self._freshness.stale(now)
         plans = [self._service(one, now, refused, fresh=fresh) for one in find_capped(self._view)]
         return [*plans, *self._orphans(), *self._unknown_policies()]
+
+    def sends(self, action: SetFields | SetBrake) -> None:
+        """Notes a write that is about to be sent, in the pass that was planned last."""
+        if isinstance(action, SetBrake):
+            self._brakes.sends(action, self._now)
+        else:
+            self._sightings.sends(action.service, self._now)
 
     def wrote(self, action: SetFields | SetBrake) -> None:
         """Notes a write that succeeded."""
@@ -93,7 +102,9 @@ class Planner:
 
     def restoration(self, now: float) -> list[ServicePlan]:
         """Returns what is to be done so that everything is as users had it."""
-        plans = (self._reconciled(one, NOTHING, self._brakes.released(one), (), now) for one in find_capped(self._view))
+        self._now = now
+        services = find_capped(self._view)
+        plans = (self._reconciled(one, NOTHING, self._brakes.released(one, now), (), now) for one in services)
         return [plan for plan in (*plans, *self._orphans()) if plan.actions]
 
     def _service(self, one: Capped, now: float, refused: Mapping[str, str], *, fresh: bool) -> ServicePlan:

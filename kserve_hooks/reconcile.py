@@ -20,8 +20,7 @@ from wattkeeper.api.conditions import Finding, with_transitions
 from wattkeeper.api.instants import format_instant
 from wattkeeper.api.power_recommendation import ACTUATOR_CONDITIONS, ActuatedField, Actuation, Brake
 from wattkeeper.cluster.actuation import FINALIZER, is_ours
-from wattkeeper.cluster.kserve import read_field
-from wattkeeper.recommender.kserve import Part
+from wattkeeper.cluster.kserve import KServeService, read_field
 
 
 @dataclass(kw_only=True, slots=True)
@@ -55,16 +54,16 @@ def reconcile(
         now: Unix seconds.
     """
     reverts = Reverts.of(capped.actuation)
-    fields = _Fields()
-    if capped.part is not None:
-        fields = _fields(capped, capped.part, wanted, sightings)
-    if fields.put_back and capped.part is not None:
-        reverts = reverts.again(capped.part.service, fields.put_back, now)
+    fields, service = _Fields(), capped.service
+    if service is not None:
+        fields = _fields(capped, service, wanted, sightings, now)
+    if fields.put_back and service is not None:
+        reverts = reverts.again(service, fields.put_back, now)
     elif reverts.count and fields.settled and now - reverts.at >= options.pause_seconds:
         reverts = Reverts()
     findings = [one for one in (wanted.finding, braking.finding, *extra) if one is not None]
-    if reverts.count and capped.part is not None and wanted.fields:
-        said = revert_finding(capped.part.service, tuple(wanted.fields), reverts, options, now)
+    if reverts.count and service is not None and wanted.fields:
+        said = revert_finding(service, tuple(wanted.fields), reverts, options, now)
         findings.append(said)
         if reverts.paused(options, now):
             for path in wanted.fields:
@@ -75,31 +74,40 @@ def reconcile(
     return _ordered(capped, after, findings, braking, fields, [*scaled, *changes], now)
 
 
-def _fields(capped: Capped, part: Part, wanted: Desired, sightings: Sightings) -> _Fields:
+def _fields(capped: Capped, service: KServeService, wanted: Desired, sightings: Sightings, now: float) -> _Fields:
     out = _Fields()
     recorded = capped.recorded()
     for path, value in wanted.fields.items():
-        now = read_field(part.service, path)
+        seen = read_field(service, path)
         note = recorded.get(path)
         if note is None:
-            note = ActuatedField(field=path, original=now, written=value)
+            note = ActuatedField(field=path, original=_original(capped, path, seen), written=value)
         else:
-            if sightings.reverted(part.service, note, now):
+            if sightings.reverted(service, note, seen):
                 out.put_back.append(path)
-            if not note.is_ours(now):
+            if not note.is_ours(seen):
                 # Somebody else's value is what a user wants now, and what is put back in the end.
-                note = ActuatedField(field=path, original=now, written=value)
-            elif value != note.written:
-                note = ActuatedField(field=path, original=note.original, written=value, previous=now)
+                note = replace(note, original=seen)
+            note = note.rewritten(value, seen)
         out.notes.append(note)
-        if now != value:
+        if seen != value:
             out.writes[path] = value
             out.settled = False
     for path, note in recorded.items():
-        if path not in wanted.fields and note.is_ours(read_field(part.service, path)):
+        if path in wanted.fields:
+            continue
+        if note.is_ours(read_field(service, path)):
             out.notes.append(note)
             out.writes[path] = note.original
+        elif sightings.may_change_yet(service, now):
+            out.notes.append(note)
     return out
+
+
+def _original(capped: Capped, path: str, seen: int | None) -> int | None:
+    """Returns what a user had written in a field of which nothing is noted here."""
+    other = capped.originals.get(path)
+    return other.original if other is not None and other.is_ours(seen) else seen
 
 
 def _scaled_object(capped: Capped, wanted: Desired) -> tuple[list[Action], list[Action], str]:
@@ -125,19 +133,20 @@ def _actuation(
     brake: Brake | None,
     now: float,
 ) -> Actuation | None:
-    part, before = capped.part, capped.actuation
+    service, part, before = capped.service, capped.part, capped.actuation
     changed = bool(fields.notes) or bool(scaled_object) or brake is not None
-    if part is None:
-        kept = before if scaled_object else None
+    if service is None:
+        kept = before if scaled_object or capped.unseen else None
         if brake is None:
             return kept if kept is None else replace(kept, brake=None)
         return replace(kept or Actuation(autoscaler="", since=brake.since), brake=brake)
     if not (wanted.managed or changed):
         return None
-    meta = part.service.metadata
+    meta = service.metadata
+    autoscaler = "" if before is None else before.autoscaler
     return Actuation(
-        autoscaler=part.autoscaler,
-        kind=type(part.service).__name__,
+        autoscaler=autoscaler if part is None else part.autoscaler,
+        kind=type(service).__name__,
         name=meta.name,
         uid=meta.uid,
         fields=tuple(sorted(fields.notes, key=lambda one: one.field)),
@@ -172,11 +181,11 @@ def _ordered(
         actions.append(Publish(regarding=one, actuation=after, conditions=conditions))
     if braking.write is not None:
         actions.append(braking.write)
-    if fields.writes and capped.part is not None:
-        actions.append(SetFields(service=capped.part.service, fields=tuple(sorted(fields.writes.items()))))
+    if fields.writes and capped.service is not None:
+        actions.append(SetFields(service=capped.service, fields=tuple(sorted(fields.writes.items()))))
     actions += scaled
     if not changed and held:
-        actions.append(Hold(regarding=one, held=False))
+        actions.append(Hold(regarding=replace(one, status=replace(status, actuation=after)), held=False))
     return actions
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from wattkeeper.api.conditions import Finding
 from wattkeeper.api.instants import format_instant, parse_instant
@@ -10,6 +11,9 @@ from wattkeeper.api.power_recommendation import ActuatedField, Actuation
 from wattkeeper.cluster.actuation import ACTUATOR_MANAGER
 from wattkeeper.cluster.braking import Brakeable
 from wattkeeper.cluster.kserve import KServeService, writers_of
+
+_LATE_SECONDS: Final = 30.0
+"""Longer than any request of ours lasts, and than a view is late while its watch is alive."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,12 +68,22 @@ class Sightings:
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], int] = {}
         self._written_from: dict[str, str] = {}
+        self._sent_from: dict[str, tuple[str, float]] = {}
+
+    def sends(self, changed: KServeService | Brakeable, now: float) -> None:
+        """Notes a write that is about to be sent. An API server takes it for exactly this version of the object."""
+        self._sent_from[changed.metadata.uid] = (changed.metadata.resource_version, now)
 
     def wrote(self, changed: KServeService | Brakeable, fields: tuple[tuple[str, int | None], ...]) -> None:
-        """Notes a write that succeeded. The API server took it for exactly this version of the object."""
+        """Notes a write that succeeded."""
         meta = changed.metadata
         self._written_from[meta.uid] = meta.resource_version
         self._seen |= {(meta.uid, field): value for field, value in fields if value is not None}
+
+    def may_change_yet(self, changed: KServeService | Brakeable, now: float) -> bool:
+        """Says whether a write of ours may still come through, or has and is not shown yet."""
+        version, at = self._sent_from.get(changed.metadata.uid, ("", 0.0))
+        return version == changed.metadata.resource_version and now - at < _LATE_SECONDS
 
     def reverted(self, changed: KServeService | Brakeable, one: ActuatedField, now: int | None) -> bool:
         """Notes what a field is now. Returns whether our value was there and is not any more."""

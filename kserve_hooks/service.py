@@ -228,8 +228,8 @@ class ActuatorService:
         return Planner(self._cluster.view, self._freshness, self._scaler, self._options.plan)
 
     def _new_executor(self) -> Executor:
-        wrote, options = self._planner.wrote, self._options
-        return Executor(self._cluster, self._metrics, self._may_write, wrote, concurrency=options.concurrency)
+        concurrency = self._options.concurrency
+        return Executor(self._cluster, self._metrics, self._may_write, self._planner, concurrency=concurrency)
 
     def _note(self, plans: list[ServicePlan] | tuple[()]) -> None:
         kept = Counter(plan.autoscaler for plan in plans)

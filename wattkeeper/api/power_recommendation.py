@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
+from msgspec.structs import replace
 
 from wattkeeper.api.meta import Condition, ObjectMeta, ScaleTargetRef, Wire
 
@@ -86,13 +87,28 @@ class ActuatedField(Wire, frozen=True, kw_only=True):
         Annotated[int, Meta(description="What it was, and becomes again. Absent where the field was not set.")] | None
     ) = None
     written: Annotated[int, Meta(description="What the actuator writes.")]
-    previous: (
-        Annotated[int, Meta(description="What it wrote before that: a change is noted here before it is made.")] | None
-    ) = None
+    earlier: Annotated[
+        tuple[int, ...],
+        Meta(
+            description="What it wrote before that, and what may be there for as long as the change is not seen: each "
+            "is noted here before it is made."
+        ),
+    ] = ()
 
     def is_ours(self, value: int | None) -> bool:
-        """Says whether a value of the field is one that the actuator has written."""
-        return value is not None and value in (self.written, self.previous)
+        """Says whether a value of the field is one that the actuator has written, or may have."""
+        return value is not None and (value == self.written or value in self.earlier)
+
+    def rewritten(self, value: int, seen: int | None) -> ActuatedField:
+        """Returns the note of another value, from what the field is seen to be now.
+
+        What was to be written before stays noted unless it is in place: a view may be late, and a request that nobody
+        answered may still have been heard.
+        """
+        if value == self.written:
+            return self
+        known = () if seen == self.written else self.earlier
+        return replace(self, written=value, earlier=tuple(dict.fromkeys((*known, self.written))))
 
 
 class Brake(Wire, frozen=True, kw_only=True):

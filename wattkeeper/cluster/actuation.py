@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
-from wattkeeper.api.meta import Condition
+from wattkeeper.api.meta import Condition, Wire
 from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
+from wattkeeper.cluster.answers import read_answer
 from wattkeeper.cluster.braking import Brakeable, brake_patch, check_brake
 from wattkeeper.cluster.connection import MERGE_PATCH, Connection
 from wattkeeper.cluster.encoding import applied, written
@@ -42,6 +44,23 @@ def check_ours(one: ScaledObject) -> None:
         raise RefusedError(f"ScaledObject {name} lacks the label {OURS[0]}={OURS[1]}: it is not ours to change.")
 
 
+class _NotedStatus(Wire, frozen=True, kw_only=True):
+    actuation: Actuation | None = None
+
+
+class _Noted(Wire, frozen=True, kw_only=True):
+    status: _NotedStatus = _NotedStatus()
+
+
+def _notes(seen: Actuation | None, body: bytes) -> bool:
+    """Says whether a recommendation notes what it was seen to note.
+
+    The leader writes it all the time, so another version alone says nothing. But what is planned from a late view knows
+    less than the note that is there, and must not replace it: it may be all that is left of what a user had.
+    """
+    return read_answer(body, _Noted).status.actuation == seen
+
+
 class ActuationWriter:
     """Writes under the actuator's own field manager."""
 
@@ -52,7 +71,12 @@ class ActuationWriter:
     async def write_actuation(
         self, regarding: PowerRecommendation, actuation: Actuation | None, conditions: tuple[Condition, ...]
     ) -> None:
-        """Brings the actuator's part of a status to what is wanted."""
+        """Brings the actuator's part of a status to what is wanted, from what was seen: no other note is written over.
+
+        Raises:
+            NotFoundError: the recommendation is gone, or another one has its name.
+            ConflictError: it notes something else by now.
+        """
         status: dict[str, Any] = {}
         if actuation is not None:
             status["actuation"] = written(actuation)
@@ -61,13 +85,30 @@ class ActuationWriter:
         # An empty status would be a part of ours, too: without one, all that was ours goes.
         part = {"status": status} if status else {}
         resource = RESOURCES[PowerRecommendation]
-        await self._parts.apply(regarding.metadata, resource, part, manager=ACTUATOR_MANAGER, subresource="status")
+        await self._parts.apply(
+            regarding.metadata,
+            resource,
+            part,
+            manager=ACTUATOR_MANAGER,
+            subresource="status",
+            still=partial(_notes, regarding.status.actuation),
+        )
 
     async def hold(self, one: PowerRecommendation, *, held: bool) -> None:
-        """Sets or removes the finalizer. No other field of the metadata is ever ours."""
-        metadata = {"finalizers": [FINALIZER]} if held else {}
-        resource = RESOURCES[PowerRecommendation]
-        await self._parts.apply(one.metadata, resource, {}, manager=ACTUATOR_MANAGER, metadata=metadata)
+        """Sets or removes the finalizer, from what was seen. No other field of the metadata is ever ours.
+
+        Raises:
+            NotFoundError: the recommendation is gone, or another one has its name.
+            ConflictError: it notes something else by now.
+        """
+        await self._parts.apply(
+            one.metadata,
+            RESOURCES[PowerRecommendation],
+            {},
+            manager=ACTUATOR_MANAGER,
+            metadata={"finalizers": [FINALIZER]} if held else {},
+            still=partial(_notes, one.status.actuation),
+        )
 
     async def set_replica_fields(self, service: KServeService, fields: Mapping[str, int | None]) -> None:
         """Changes bounds of a service that is still as it was seen.

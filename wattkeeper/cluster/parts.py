@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -17,6 +17,10 @@ from wattkeeper.cluster.resources import Resource
 
 _MOST_ATTEMPTS: Final = 4
 _COLLIDED: Final = "PATCH {path}: {count} conflicts in a row, try again later"
+
+
+def _whatever_it_says(_body: bytes) -> bool:
+    return True
 
 
 class _Identified(Wire, frozen=True, kw_only=True):
@@ -38,6 +42,7 @@ class PartWriter:
         manager: str,
         subresource: str = "",
         metadata: Mapping[str, object] = MappingProxyType({}),
+        still: Callable[[bytes], bool] = _whatever_it_says,
     ) -> None:
         """Applies a part of this very object; on a field that others want too, we win.
 
@@ -45,22 +50,32 @@ class PartWriter:
         resourceVersion. So the one that was seen goes along, and after a conflict we look whose object it is by now.
         Without a UID whatever has the name is written.
 
+        Args:
+            meta: of the object as it was seen.
+            resource: its kind.
+            part: what is applied.
+            manager: whose part it is.
+            subresource: such as status.
+            metadata: what is applied of the metadata.
+            still: says, of an object that has changed since, whether the part still holds.
+
         Raises:
             NotFoundError: the object is gone, or another one has its name.
+            ConflictError: the part does not hold any more.
         """
         path = resource.item(meta.namespace, meta.name, subresource)
         if not meta.uid:
             await self.put(path, applied_part(meta, resource, part, metadata), manager=manager)
             return
         if not meta.resource_version:
-            meta = await self._seen(resource, meta)
+            meta = await self._seen(resource, meta, still)
         for _ in range(_MOST_ATTEMPTS):
             try:
                 await self._send(path, applied_part(meta, resource, part, metadata), manager)
             except ConflictError:
-                meta = await self._seen(resource, meta)
+                meta = await self._seen(resource, meta, still)
             except RefusedError:
-                await self._seen(resource, meta)
+                await self._seen(resource, meta, still)
                 raise
             else:
                 return
@@ -78,23 +93,28 @@ class PartWriter:
 
     async def look(self, resource: Resource, meta: ObjectMeta) -> ObjectMeta:
         """Returns the metadata of the object that has this name now, its UID "" if there is none."""
-        try:
-            body = await self._connection.request("GET", resource.item(meta.namespace, meta.name))
-        except NotFoundError:
-            return ObjectMeta()
-        return read_answer(body, _Identified).metadata
+        return read_answer(await self._read(resource, meta), _Identified).metadata
 
-    async def _seen(self, resource: Resource, meta: ObjectMeta) -> ObjectMeta:
+    async def _read(self, resource: Resource, meta: ObjectMeta) -> bytes:
+        try:
+            return await self._connection.request("GET", resource.item(meta.namespace, meta.name))
+        except NotFoundError:
+            return b"{}"
+
+    async def _seen(self, resource: Resource, meta: ObjectMeta, still: Callable[[bytes], bool]) -> ObjectMeta:
         """Returns what identifies the object as it is by now.
 
         Raises:
             NotFoundError: the object is gone, or another one has its name.
+            ConflictError: the part does not hold any more.
         """
-        found = await self.look(resource, meta)
+        body = await self._read(resource, meta)
+        found = read_answer(body, _Identified).metadata
+        name = f"{resource.kind} {meta.namespace}/{meta.name}"
         if found.uid != meta.uid:
-            raise NotFoundError(
-                f"{resource.kind} {meta.namespace}/{meta.name} is gone, or another object by now: it is left alone."
-            )
+            raise NotFoundError(f"{name} is gone, or another object by now: it is left alone.")
+        if not still(body):
+            raise ConflictError(f"{name} says something else by now: look again.")
         return replace(meta, resource_version=found.resource_version)
 
     async def _send(self, path: str, body: bytes, manager: str) -> None:

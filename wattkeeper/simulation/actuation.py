@@ -139,6 +139,8 @@ class ActuationObjects:
         now = self._objects.get(PowerRecommendation, meta.namespace, meta.name)
         if now is None or now.metadata.uid != meta.uid:
             raise NotFoundError(f"PowerRecommendation {meta.namespace}/{meta.name} is not there, or another one.")
+        if meta.resource_version != now.metadata.resource_version and one.status.actuation != now.status.actuation:
+            raise ConflictError(f"PowerRecommendation {meta.namespace}/{meta.name} says something else by now.")
         return now
 
 

@@ -179,7 +179,7 @@ class FakeApi:
         if request.content_type == "application/apply-patch+yaml" and path.endswith("/status"):
             return self._apply_status(path.removesuffix("/status"), request.query["fieldManager"], wanted)
         if request.content_type == "application/apply-patch+yaml":
-            return self._keep(path, {**wanted, "metadata": {"uid": f"uid-{self._writes}", **wanted["metadata"]}})
+            return self._apply(path, wanted)
         path = path.removesuffix("/status")
         old = self.objects.get(path)
         if old is None:
@@ -190,6 +190,14 @@ class FakeApi:
         if guard and guard != old["metadata"]["resourceVersion"]:
             return _refuse(Answer(code=409, message="the object has been modified", reason="Conflict"))
         return self._keep(path, _merged(old, wanted))
+
+    def _apply(self, path: str, wanted: Object) -> web.Response:
+        old = self.objects.get(path, {"metadata": {}})
+        seen = wanted["metadata"].get("resourceVersion")
+        if seen and seen != old["metadata"].get("resourceVersion", seen):
+            return _refuse(Answer(code=409, message="the object has been modified", reason="Conflict"))
+        status = {"status": old["status"]} if "status" in old else {}
+        return self._keep(path, {**wanted, **status, "metadata": {"uid": f"uid-{self._writes}", **wanted["metadata"]}})
 
     def _apply_status(self, path: str, manager: str, wanted: Object) -> web.Response:
         """Merges as server-side apply does, field by field at the top; conditions are a list by type."""

@@ -45,6 +45,11 @@ def recommendation() -> PowerRecommendation:
     )
 
 
+def noting(actuation: Actuation) -> PowerRecommendation:
+    one = recommendation()
+    return replace(one, status=replace(one.status, actuation=actuation))
+
+
 def scaled_object(*, ours: bool = True) -> ScaledObject:
     labels = dict([OURS]) if ours else {}
     return ScaledObject(
@@ -77,8 +82,31 @@ async def test_an_actuation_that_is_over_leaves_nothing_behind(api: FakeApi, mak
     api.objects[RECOMMENDATION] = {"metadata": {"uid": "u1", "resourceVersion": "7"}, "status": {"mode": "Scale"}}
     cluster = make_cluster()
     await cluster.write_actuation(recommendation(), actuation=ACTUATION, conditions=(ACTUATED,))
-    await cluster.write_actuation(recommendation(), actuation=None, conditions=())
+    await cluster.write_actuation(noting(ACTUATION), actuation=None, conditions=())
     assert api.objects[RECOMMENDATION]["status"] == {"mode": "Scale"}
+
+
+async def test_a_note_that_was_not_seen_is_neither_replaced_nor_let_go(api: FakeApi, make_cluster: MakeCluster) -> None:
+    api.objects[RECOMMENDATION] = {"metadata": {"uid": "u1", "resourceVersion": "7"}}
+    cluster = make_cluster()
+    await cluster.write_actuation(recommendation(), actuation=ACTUATION, conditions=())
+    with pytest.raises(ConflictError, match="something else by now"):
+        await cluster.write_actuation(recommendation(), actuation=replace(ACTUATION, autoscaler="keda"), conditions=())
+    with pytest.raises(ConflictError, match="something else by now"):
+        await cluster.hold_recommendation(recommendation(), held=False)
+    assert api.objects[RECOMMENDATION]["status"]["actuation"]["autoscaler"] == "hpa"
+
+
+async def test_a_note_that_was_seen_is_replaced_whatever_else_has_changed(
+    api: FakeApi, make_cluster: MakeCluster
+) -> None:
+    api.objects[RECOMMENDATION] = {"metadata": {"uid": "u1", "resourceVersion": "7"}}
+    cluster = make_cluster()
+    await cluster.write_actuation(recommendation(), actuation=ACTUATION, conditions=())
+    await cluster.write_status(recommendation())
+    await cluster.write_actuation(noting(ACTUATION), actuation=replace(ACTUATION, autoscaler="keda"), conditions=())
+    await cluster.hold_recommendation(noting(replace(ACTUATION, autoscaler="keda")), held=True)
+    assert api.objects[RECOMMENDATION]["status"]["actuation"]["autoscaler"] == "keda"
 
 
 async def test_an_actuation_is_kept_off_a_namesake(api: FakeApi, make_cluster: MakeCluster) -> None:
@@ -90,8 +118,9 @@ async def test_an_actuation_is_kept_off_a_namesake(api: FakeApi, make_cluster: M
 async def test_the_finalizer_is_all_of_the_metadata_that_is_applied(api: FakeApi, make_cluster: MakeCluster) -> None:
     identity = {"namespace": "llm", "name": "deployment-a", "uid": "u1", "resourceVersion": "7"}
     cluster = make_cluster()
-    await cluster.hold_recommendation(recommendation(), held=True)
-    await cluster.hold_recommendation(recommendation(), held=False)
+    for held in (True, False):
+        api.objects[RECOMMENDATION] = {"metadata": {"uid": "u1", "resourceVersion": "7"}}
+        await cluster.hold_recommendation(recommendation(), held=held)
     assert api.asked("PATCH", RECOMMENDATION) == [{"fieldManager": "wattkeeper-actuator", "force": "true"}] * 2
     assert [body["metadata"] for _, _, body in api.bodies] == [
         {**identity, "finalizers": ["wattkeeper.dev/actuator"]},

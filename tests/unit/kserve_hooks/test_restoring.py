@@ -16,7 +16,7 @@ from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.actuation import FINALIZER
 from wattkeeper.cluster.errors import NotFoundError, UnreachableError
 from wattkeeper.cluster.kserve import InferenceService
-from wattkeeper.cluster.objects import ScaledObject
+from wattkeeper.cluster.objects import Deployment, ScaledObject
 
 
 def called(holder: str) -> ActuatorOptions:
@@ -91,6 +91,7 @@ async def test_what_a_user_has_changed_since_stays(world: World) -> None:
 async def test_a_service_that_is_gone_holds_nothing_up(world: World) -> None:
     await capped(world)
     world.cluster.objects.remove(world.get(InferenceService, "chat"))
+    world.cluster.objects.remove(world.get(Deployment, "chat-predictor"))
     await world.cluster.delete(world.recommendation())
     await world.passes(2)
     assert world.find(PowerRecommendation, "deployment-chat-predictor") is None

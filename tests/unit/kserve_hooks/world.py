@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -27,7 +28,7 @@ from wattkeeper.api.power_recommendation import (
 )
 from wattkeeper.cluster.braking import Brakeable
 from wattkeeper.cluster.errors import ClusterError
-from wattkeeper.cluster.interface import Watched
+from wattkeeper.cluster.interface import ChangeHandler, View, Watched
 from wattkeeper.cluster.kserve import InferenceService, KServeService, LLMInferenceService, ManagedFields
 from wattkeeper.cluster.objects import Deployment, DeploymentSpec, PodTemplate, ScaledObject
 from wattkeeper.simulation.cluster import TwinCluster
@@ -49,18 +50,56 @@ OPTIONS = ActuatorOptions(
 T = TypeVar("T", bound=Watched)
 
 
+class LateView:
+    """The cluster's picture, of which a test lets kinds stand still: a watch that is late."""
+
+    def __init__(self, live: View) -> None:
+        self._live = live
+        self._still: dict[type[Watched], dict[str, Any]] = {}
+
+    def stand_still(self, *kinds: type[Watched]) -> None:
+        self._still |= {kind: dict(self._live.all(kind)) for kind in kinds}
+
+    def catch_up(self) -> None:
+        self._still.clear()
+
+    def all(self, kind: type[T]) -> Mapping[str, T]:
+        return self._still.get(kind, self._live.all(kind))
+
+    def get(self, kind: type[T], namespace: str, name: str) -> T | None:
+        if kind not in self._still:
+            return self._live.get(kind, namespace, name)
+        named = (one for one in self._still[kind].values() if one.metadata.namespace == namespace)
+        return next((one for one in named if one.metadata.name == name), None)
+
+    def subscribe(self, kind: type[T], handler: ChangeHandler[T]) -> None:
+        self._live.subscribe(kind, handler)
+
+    def synced(self) -> bool:
+        return self._live.synced()
+
+    def staleness_seconds(self, now: float) -> float:
+        return self._live.staleness_seconds(now)
+
+
 class FailingCluster(TwinCluster):
     """A cluster whose writes fail as a test says, and which notes what was written.
 
     Attributes:
         written: verbs, in order.
         failing: what each verb raises.
+        late: the view that the actuator has.
     """
 
     def __init__(self, clock: HandClock) -> None:
         super().__init__(clock)
         self.written: list[str] = []
         self.failing: dict[str, ClusterError] = {}
+        self.late = LateView(self.objects)
+
+    @property
+    def view(self) -> View:
+        return self.late
 
     async def hold_recommendation(self, one: PowerRecommendation, *, held: bool) -> None:
         self._note("hold" if held else "let go")
@@ -146,12 +185,12 @@ class World:
             await self.service.leadership.renew()
 
     def get(self, kind: type[T], name: str, *, namespace: str = NAMESPACE) -> T:
-        found = self.cluster.view.get(kind, namespace, name)
+        found = self.cluster.objects.get(kind, namespace, name)
         assert found is not None, f"{kind.__name__} {name}"
         return found
 
     def find(self, kind: type[T], name: str) -> T | None:
-        return self.cluster.view.get(kind, NAMESPACE, name)
+        return self.cluster.objects.get(kind, NAMESPACE, name)
 
     def policy(self, *, mode: Mode = "Scale", lower: bool = False, name: str = "capped") -> None:
         self.cluster.create(
