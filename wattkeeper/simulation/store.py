@@ -63,7 +63,7 @@ class ObjectStore:
         kind = type(new).__name__
         meta = msgspec.structs.replace(
             new.metadata,
-            uid=new.metadata.uid or f"{kind.lower()}-{self._created:06d}",
+            uid=new.metadata.uid or f"{self._created:08x}-{kind.lower()}",
             generation=1,
             creation_timestamp=new.metadata.creation_timestamp or kubernetes_time(now),
         )
