@@ -60,11 +60,12 @@ class DisruptionWriter:
         meta = pod.metadata
         seen = meta.annotations.get(DELETION_COST)
         operations: list[dict[str, object]] = [{"op": "test", "path": "/metadata/uid", "value": meta.uid}]
-        if seen is not None:
+        # What is absent tests as null (seen with Kubernetes 1.36); a patch can add nothing into what is absent.
+        if meta.annotations:
             operations.append({"op": "test", "path": _COST_PATH, "value": seen})
-        if cost is not None and not meta.annotations:
-            # A patch cannot add into what is not there; and if somebody has annotated since, this test fails.
+        else:
             operations.append({"op": "test", "path": "/metadata/annotations", "value": None})
+        if cost is not None and not meta.annotations:
             operations.append({"op": "add", "path": "/metadata/annotations", "value": {DELETION_COST: str(cost)}})
         elif cost is not None:
             operations.append({"op": "add", "path": _COST_PATH, "value": str(cost)})

@@ -249,13 +249,15 @@ class FakeApi:
 
 def _operate(target: Any, operation: Object) -> None:
     """Does one operation of RFC 6902, as far as the client uses it: into lists nothing is added."""
-    *parents, last = operation["path"].strip("/").split("/")
+    *parents, last = (part.replace("~1", "/") for part in operation["path"].strip("/").split("/"))
     for part in parents:
         target = target[_place(target, part)]
     place = _place(target, last)
     match operation["op"]:
         case "test":
-            if target[place] != operation["value"]:
+            # What is absent tests as null, as on a real one.
+            absent = isinstance(target, dict) and place not in target
+            if (None if absent else target[place]) != operation["value"]:
                 raise ValueError(operation["path"])
         case "remove":
             del target[place]
