@@ -243,7 +243,7 @@ KINDS: Final[tuple[Kind, ...]] = (
                 message="a migration cannot change: delete it, which rolls it back, and make another",
             ),
         ),
-        map_lists={"status.fields": "field", "status.conditions": "type"},
+        map_lists={"status.conditions": "type"},
     ),
 )
 

@@ -1,7 +1,8 @@
 """PowerMigration: one pod's move to nodes with headroom (namespaced).
 
 The actuator makes it and moves it from phase to phase; the leader of the scaler says whether the watts of old and new
-pod together are reserved. Whatever is needed to finish or to roll back stands in the object.
+pod together are reserved. Whatever is needed to finish or to roll back stands in the object, but for the bounds of
+KServe's services: what the surge raises is noted with all else that is held, in the recommendation.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 from wattkeeper.api.meta import Condition, ObjectMeta, ScaleTargetRef, Wire
-from wattkeeper.api.power_recommendation import ActuatedField
 
 Phase = Literal[
     "Pending",  # Waits until the watts of one replica more are reserved.
@@ -68,9 +68,15 @@ class PowerMigrationStatus(Wire, frozen=True, kw_only=True):
     message: Annotated[str, Meta(description="What is awaited, or why it failed, for people.")] = ""
     reservation: Annotated[Reservation, Meta(description="Whether the watts are reserved.")] | None = None
     new_pod: Annotated[PodReference, Meta(description="The pod that takes over.")] | None = None
-    fields: Annotated[
-        tuple[ActuatedField, ...], Meta(description="What was changed for the surge. It is put back in the end.")
-    ] = ()
+    replicas: Annotated[
+        int, Meta(description="The service's pods before the move, all of them ready: there are never fewer than that.")
+    ] = 0
+    deletion_cost: (
+        Annotated[int, Meta(description="The pod's own deletion cost, which it gets back where it stays.")] | None
+    ) = None
+    guarded_watts: Annotated[
+        float, Meta(description="The budget's guarded sum before the old pod was made to go; it has to fall.")
+    ] = 0.0
     conditions: tuple[Condition, ...] = ()
 
 
@@ -82,10 +88,13 @@ class PowerMigration(Wire, frozen=True, kw_only=True):
     status: PowerMigrationStatus = PowerMigrationStatus()
 
 
-def migration_name(workload: str, pod_uid: str) -> str:
-    """Returns the name of a pod's migration: one at most, whoever begins it.
+def migration_name(workload: str, pod_uid: str, *, attempt: int = 1) -> str:
+    """Returns the name of a pod's migration: one at a time, whoever begins it.
 
     >>> migration_name("chat-predictor", "0b5f7a52-6f0e-4f0c-9a56-d1f0b1a3c111")
     'chat-predictor-0b5f7a52'
+    >>> migration_name("chat-predictor", "0b5f7a52-6f0e-4f0c-9a56-d1f0b1a3c111", attempt=2)
+    'chat-predictor-0b5f7a52-2'
     """
-    return f"{workload[:200]}-{pod_uid[:8]}"
+    name = f"{workload[:200]}-{pod_uid[:8]}"
+    return name if attempt == 1 else f"{name}-{attempt}"
