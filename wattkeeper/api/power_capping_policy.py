@@ -102,6 +102,15 @@ class ActuationRules(Wire, frozen=True, kw_only=True):
     ] = False
 
 
+class Disruption(Wire, frozen=True, kw_only=True):
+    """How fast pods of a service may be made to go (modes Migrate and Kill, and rollout Replace)."""
+
+    max_per_hour: Annotated[
+        int,
+        Meta(ge=0, le=3600, description="So many pods of a service may be evicted or moved in an hour; 0 means none."),
+    ] = 12
+
+
 class Alerts(Wire, frozen=True, kw_only=True):
     """Who is told about the policy's services."""
 
@@ -154,6 +163,7 @@ class PowerCappingPolicySpec(Wire, frozen=True, kw_only=True):
     gate: Gate | None = None
     alerts: Alerts | None = None
     actuation: ActuationRules | None = None
+    disruption: Disruption | None = None
 
 
 class PowerCappingPolicyStatus(Wire, frozen=True, kw_only=True):

@@ -158,8 +158,12 @@ class DeploymentSpec(Slim, frozen=True, kw_only=True):
 
 
 class WorkloadStatus(Slim, frozen=True, kw_only=True):
-    """Replicas as the workload's controller counts them; `replicas` is what the HPA divides by."""
+    """Replicas as the workload's controller counts them; `replicas` is what the HPA divides by.
 
+    The controller has seen `observed_generation` of the spec, 0 where it does not say.
+    """
+
+    observed_generation: int = 0
     replicas: int = 0
     ready_replicas: int = 0
 

@@ -1,0 +1,158 @@
+"""May this pod be made to go? Everything that could forbid it, in one place, for killing and migrating alike.
+
+Neither evicts a pod, nor lowers replicas to be rid of one, without a claim from here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from kserve_hooks.capped import Capped
+from kserve_hooks.pods import ServicePods, is_ready
+from kserve_hooks.protection import Protection
+from kserve_hooks.rates import RateOptions, Rates
+from kserve_hooks.rolling import rolls
+from wattkeeper.api.power_capping_policy import Disruption
+from wattkeeper.api.power_recommendation import PowerRecommendation
+from wattkeeper.api.readings import ServiceKey
+from wattkeeper.cluster.interface import View
+from wattkeeper.cluster.objects import Pod
+
+PROTECTED_SECONDS: Final = 30.0
+"""How long a pod is left alone that the API server has just kept: its PodDisruptionBudget was seen too late."""
+OVERLOADED_SECONDS: Final = 10.0
+"""How long nobody is evicted once the API server had too much to do and did not say for how long."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refusal:
+    """Why a pod stays.
+
+    Attributes:
+        message: for people. It does not change while nothing else does.
+    """
+
+    reason: Literal["Protected", "FloorReached", "RateLimited", "RollingOut", "GroupsGoInOrder", "ApiServerBusy"]
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A disruption that may be done in this pass.
+
+    Attributes:
+        pod: as the view shows it.
+        budget: the budget that it goes for, "" for none.
+        per_hour: the limit of its service.
+    """
+
+    service: ServiceKey
+    pod: Pod
+    budget: str
+    per_hour: float
+
+
+@dataclass(kw_only=True, slots=True)
+class _Pass:
+    protection: Protection
+    pods: ServicePods
+    going: Counter[ServiceKey] = field(default_factory=Counter[ServiceKey])
+
+
+class Disruptions:
+    """Decides for one term of leadership. What it remembers only delays what is done."""
+
+    def __init__(self, view: View, options: RateOptions) -> None:
+        """Takes what decisions are made from. The term begins with the first pass."""
+        self._view = view
+        self._options = options
+        self._rates: Rates | None = None
+        self._kept: dict[str, tuple[float, str]] = {}
+        self._busy_until = 0.0
+        self._pass = _Pass(protection=Protection(view), pods=ServicePods(view))
+
+    @property
+    def pods(self) -> ServicePods:
+        """The pods of this pass."""
+        return self._pass.pods
+
+    def begin(self, now: float) -> None:
+        """Begins a pass: everything is looked at anew, and what was claimed and not done is free again."""
+        if self._rates is None:
+            self._rates = Rates(self._options, now)
+        self._rates.begin()
+        self._kept = {uid: one for uid, one in self._kept.items() if now < one[0]}
+        self._pass = _Pass(protection=Protection(self._view), pods=ServicePods(self._view))
+
+    def claim(self, one: Capped, pod: Pod, *, budget: str, now: float, rolling: bool = False) -> Claim | Refusal:
+        """Returns a claim on a pod, or why it stays.
+
+        Args:
+            one: its service.
+            pod: as the view shows it.
+            budget: the budget that it goes for, "" for none.
+            now: Unix seconds.
+            rolling: it goes for its service's rollout, which forbids it otherwise.
+        """
+        service = key_of(one.recommendation)
+        refusal = self._refusal(one, service, pod, rolling=rolling)
+        if refusal is None and now < self._busy_until:
+            message = "The API server has too much to do: nobody is evicted until it has had time."
+            refusal = Refusal(reason="ApiServerBusy", message=message)
+        if refusal is not None:
+            return refusal
+        rates, per_hour = self._rates, _per_hour(one)
+        exceeded = "nothing was begun" if rates is None else rates.exceeded(service, per_hour, budget, now)
+        if rates is None or exceeded:
+            return Refusal(
+                reason="RateLimited", message=f"{exceeded[:1].upper()}{exceeded[1:]}: it is used up for now."
+            )
+        rates.claim(service, per_hour, budget)
+        self._pass.protection.take(pod)
+        self._pass.going[service] += is_ready(pod)
+        return Claim(service=service, pod=pod, budget=budget, per_hour=per_hour)
+
+    def done(self, claim: Claim, now: float) -> None:
+        """Notes that a claim was used."""
+        if self._rates is not None:
+            self._rates.spend(claim.service, claim.per_hour, claim.budget, now)
+
+    def kept(self, pod: Pod, message: str, now: float) -> None:
+        """Notes that the API server has refused to evict a pod, and what it said."""
+        self._kept[pod.metadata.uid] = (now + PROTECTED_SECONDS, message)
+
+    def busy(self, retry_after_seconds: float | None, now: float) -> None:
+        """Notes that the API server has too much to do, and for how long it wants to be left alone."""
+        self._busy_until = max(self._busy_until, now + (retry_after_seconds or OVERLOADED_SECONDS))
+
+    def _refusal(self, one: Capped, service: ServiceKey, pod: Pod, *, rolling: bool) -> Refusal | None:
+        """Returns what forbids a disruption whatever the rates are."""
+        if service.kind == "LeaderWorkerSet":
+            message = "A LeaderWorkerSet removes the group with the highest number: no pod of it is evicted."
+            return Refusal(reason="GroupsGoInOrder", message=message)
+        pods = self.pods.of(service)
+        if not rolling and one.workload is not None and rolls(one.workload, pods):
+            message = f"{service.kind} {service.name} is in the middle of a rollout: nothing of it is disrupted."
+            return Refusal(reason="RollingOut", message=message)
+        floor = one.recommendation.status.lower_bound.replicas
+        ready = sum(map(is_ready, pods)) - self._pass.going[service]
+        if is_ready(pod) and ready - 1 < floor:
+            message = f"The policy's floor is {floor} replicas, and no more than that are ready."
+            return Refusal(reason="FloorReached", message=message)
+        forbidden = self._kept.get(pod.metadata.uid, (0.0, ""))[1] or self._pass.protection.forbids(pod)
+        if forbidden:
+            return Refusal(reason="Protected", message=forbidden)
+        return None
+
+
+def key_of(one: PowerRecommendation) -> ServiceKey:
+    """Returns the service that a recommendation is about."""
+    target = one.spec.scale_target_ref
+    return ServiceKey(one.metadata.namespace, target.kind, target.name)
+
+
+def _per_hour(one: Capped) -> float:
+    rules = None if one.policy is None else one.policy.spec.disruption
+    return (rules or Disruption()).max_per_hour
