@@ -21,6 +21,9 @@ from wattkeeper.cluster.errors import (
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 T = TypeVar("T")
 _LONGEST_MESSAGE = 600
+# Admission denies with code 403, too, as controller-runtime's webhooks do (KServe, KEDA), and quotas (kubernetes 1.36
+# pkg/admission/plugin/webhook/errors/statuserror.go, plugin/policy/validating/dispatcher.go, plugin/resourcequota).
+_DENIED = ("denied the request", "denied request", "exceeded quota")
 
 
 class StatusCause(msgspec.Struct, frozen=True, rename="camel"):
@@ -83,6 +86,8 @@ def refusal(code: int, body: bytes, *, asked: str, retry_after: str | None = Non
     match code:
         case 401:
             return ForbiddenError(f"{message}. The credentials are not accepted: check the token or certificate.")
+        case 403 if any(words in status.message for words in _DENIED):
+            return RefusedError(message)
         case 403:
             return ForbiddenError(f"{message}. Grant this in the RBAC role of the service account.")
         case 404:

@@ -51,6 +51,21 @@ def test_a_forbidden_error_says_what_to_do() -> None:
     assert "RBAC role" in str(refusal(403, status("no"), asked="GET /x"))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        'admission webhook "vscaledobject.kb.io" denied the request: the workload is already managed by another one',
+        "deployments.apps \"a\" is forbidden: ValidatingAdmissionPolicy 'x' with binding 'x' denied request: over",
+        'scaledobjects.keda.sh "a" is forbidden: exceeded quota: few, requested: count/scaledobjects.keda.sh=1',
+    ],
+)
+def test_what_admission_denies_is_no_matter_of_rbac(words: str) -> None:
+    found = refusal(403, status(words, reason="Forbidden"), asked="PATCH /x")
+    assert type(found) is RefusedError
+    assert words in str(found)
+    assert "RBAC" not in str(found)
+
+
 def test_retry_after_is_taken_from_the_header_or_the_details() -> None:
     body = status("busy", details={"retryAfterSeconds": 7})
     cases = {("3", body): 3.0, (None, body): 7.0, ("Wed, 21 Oct 2026 07:28:00 GMT", b"{}"): None, (None, b""): None}
