@@ -54,13 +54,26 @@ def check_scaled_objects(
         unachievable.append(f"ScaledObjects {names} scale the same target: keep one.")
     for one in scaled_objects:
         if our_triggers(one):
-            unachievable += _unachievable(one, floor)
-            hindrances += _below_floor(one, floor) + _hindrances(one, ceiling, server_minor)
+            kept, delayed = _unachievable(one, floor), _below_floor(one, floor)
+            delayed += _hindrances(one, ceiling, server_minor)
+            unachievable += kept + _whose(one, kept)
+            hindrances += delayed + _whose(one, delayed)
     return CapFindings(
         unachievable=tuple(unachievable),
         hindrances=tuple(hindrances),
         has_trigger=any(our_triggers(one) for one in scaled_objects),
     )
+
+
+def _whose(scaled_object: ScaledObject, found: Sequence[str]) -> list[str]:
+    """Says where to change what KServe makes, if anything is to be changed: it reverts a change of the ScaledObject."""
+    for owner in scaled_object.metadata.owner_references:
+        if found and owner.controller and owner.kind == "InferenceService":
+            return [
+                f"KServe makes ScaledObject {scaled_object.metadata.name} of InferenceService {owner.name}: change "
+                "minReplicas and autoScaling there; what neither can say cannot be set."
+            ]
+    return []
 
 
 def our_triggers(scaled_object: ScaledObject) -> list[Trigger]:

@@ -17,6 +17,7 @@ from wattkeeper.api.readings import Bools, Floats, Ints, Mode, ServiceKey
 from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, Namespace, PodSpec, RollingUpdate, ScaledObject
 from wattkeeper.recommender.kserve import KServeServices, Part, selecting
 from wattkeeper.recommender.nodes import NodeTable
+from wattkeeper.recommender.pod_metric import asks_for_replicas
 from wattkeeper.recommender.pods import requested
 
 EXTERNAL_TRIGGERS = ("external", "external-push")
@@ -200,8 +201,10 @@ def build_service_table(
             row = _claimed(workload, chosen)
             row.part = kserve.part(workload)
             own = scalers.get(row.key, [])
-            # KServe's own autoscalers decide up to the ceiling that they are given, so all of it is reserved.
-            row.cap_only = row.part is not None and bool(row.part.maximum)
+            # KServe's own autoscalers decide up to the ceiling that they are given, so all of it is reserved, unless
+            # they only pass on what the scaler tells.
+            told = bool(own) and all(map(asks_for_replicas, own))
+            row.cap_only = row.part is not None and bool(row.part.maximum) and not told
             row.cap_only |= any(trigger.get("metric") == "cap" for one in own for trigger in _triggers_of_ours(one))
             row.claimed_twice |= len(own) > 1
             rows.append(row)

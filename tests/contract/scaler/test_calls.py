@@ -26,6 +26,12 @@ def view() -> MemoryView:
     return view
 
 
+def pod_metric(query: str = "wattkeeper_replicas", **more: str) -> dict[str, str]:
+    """Returns what KServe 0.20 makes of a PodMetric of its backend opentelemetry."""
+    wrapped = f'sum({query}{{namespace="chat", deployment="llm"}})'
+    return {"metricQuery": wrapped, "targetValue": "1", "scalerAddress": "wattkeeper.wattkeeper.svc:9090", **more}
+
+
 @pytest.mark.parametrize("metric", ["replicas", "cap"])
 async def test_the_spec_asks_for_one_replica_per_unit_in_both_fields(view: MemoryView, metric: str) -> None:
     async with serving(view) as server, client(server) as keda:
@@ -40,6 +46,17 @@ async def test_the_value_is_the_grant_in_both_fields(view: MemoryView, metric: s
     async with serving(view) as server, client(server) as keda:
         (value,) = (await keda.GetMetrics(metrics_request(metric))).metricValues
         assert (value.metricName, value.metricValue, value.metricValueFloat) == (f"wattkeeper-{metric}", 3, 3.0)
+
+
+@pytest.mark.parametrize("target", ["1", "1000m"])
+async def test_a_pod_metric_of_kserve_s_is_told_the_grant(view: MemoryView, target: str) -> None:
+    asked = reference(**pod_metric(targetValue=target))
+    async with serving(view) as server, client(server) as keda:
+        (spec,) = (await keda.GetMetricSpec(asked)).metricSpecs
+        assert (spec.metricName, spec.targetSizeFloat) == ("wattkeeper-replicas", 1.0)
+        request = GetMetricsRequest(scaledObjectRef=asked, metricName=spec.metricName)
+        (value,) = (await keda.GetMetrics(request)).metricValues
+        assert value.metricValueFloat == 3.0
 
 
 async def test_a_grant_is_active_and_no_grant_is_not(view: MemoryView) -> None:
@@ -67,6 +84,12 @@ async def test_a_small_cut_inside_the_tolerance_is_told_so_that_the_hpa_acts(vie
         ({"metric": "caps"}, "Did you mean cap?"),
         ({"metric": ""}, "Use replicas"),
         ({"metric": "x" * 5000}, "xxx..."),
+        (pod_metric(query="vllm:num_requests_running"), "answers wattkeeper_replicas alone"),
+        (pod_metric(metricQuery="up"), "answers wattkeeper_replicas alone"),
+        (pod_metric(targetValue="10"), 'podmetric.target.value to "1"'),
+        (pod_metric(targetValue="ten"), 'podmetric.target.value to "1"'),
+        (pod_metric(operationOverTime="avg"), "remove podmetric.metric.operationOverTime"),
+        (pod_metric(metric="cap"), "unknown key 'metric'"),
     ],
 )
 async def test_wrong_metadata_is_an_invalid_argument_that_says_what_is_right(

@@ -16,6 +16,7 @@ from wattkeeper.api.power_recommendation import (
     PowerRecommendationSpec,
     PowerRecommendationStatus,
 )
+from wattkeeper.cluster.interface import Watched
 from wattkeeper.cluster.kserve import InferenceService, KServeMeta, KServeService, LLMInferenceService, writers_of
 from wattkeeper.cluster.objects import Deployment
 from wattkeeper.recommender.collect import ReadingsCollector
@@ -211,7 +212,7 @@ def test_who_wrote_a_field_is_read_from_managed_fields() -> None:
     assert list(writers_of(found, "spec.predictor.maxReplicas")) == ["argocd", "kustomize"]
 
 
-def collected(service: KServeService, name: str, *extra: PowerRecommendation, replicas: int = 3) -> Any:
+def collected(service: KServeService, name: str, *extra: Watched, replicas: int = 3) -> Any:
     selected = policy("p", selects={"policy": name}, ceiling=20)
     workload = owned(name, service, replicas=replicas)
     view = FrozenView(node("n"), namespace(), budget("row", 1e6), selected, service, workload, *extra)

@@ -1,9 +1,11 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from scaler.scaled_object_checks import CapFindings, check_scaled_objects
 from tests.unit.scaler.samples import EXACT, scaled_object
+from wattkeeper.api.meta import OwnerReference
 from wattkeeper.cluster.objects import ScaledObject, Trigger
 
 DEMAND = Trigger(type="prometheus", name="demand", metadata={"query": "up"})
@@ -42,6 +44,16 @@ def test_a_minimum_of_zero_below_the_floor_lets_keda_stop_the_target_and_is_said
     assert found.unachievable == ()
     (message,) = found.hindrances
     assert "set it to 2" in message
+
+
+def test_where_kserve_makes_the_scaled_object_its_own_object_is_named() -> None:
+    scaled = scaled_object(minimum=2, advanced={})
+    owner = OwnerReference(
+        api_version="serving.kserve.io/v1beta1", kind="InferenceService", name="chat", uid="uid-chat", controller=True
+    )
+    found = check(replace(scaled, metadata=replace(scaled.metadata, owner_references=(owner,))))
+    for messages in (found.unachievable, found.hindrances):
+        assert "of InferenceService chat: change minReplicas and autoScaling there" in messages[-1]
 
 
 def test_a_formula_that_joins_demand_and_cap_is_fine() -> None:
