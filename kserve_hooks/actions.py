@@ -77,14 +77,22 @@ class SetBrake:
     released: bool = False
 
 
+Write = Hold | Publish | SetFields | ApplyScaledObject | DeleteScaledObject | SetBrake
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Announce:
-    """Tell people."""
+    """Tell people.
+
+    Attributes:
+        after: the action that the event is about, which must have been done; None where it is about none.
+    """
 
     event: EventRecord
+    after: Write | None = None
 
 
-Action = Hold | Publish | SetFields | ApplyScaledObject | DeleteScaledObject | SetBrake | Announce
+Action = Write | Announce
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,6 +111,11 @@ class ServicePlan:
     autoscaler: str = ""
     hindered: bool = False
     braked: bool = False
+
+
+def brake_key(key: str) -> str:
+    """Returns under what a refusal of the brake is known: it has nothing to do with what else was refused."""
+    return f"{key}/brake"
 
 
 def describe(action: Action) -> str:

@@ -43,11 +43,13 @@ class Braking:
         note: what is held down from now on, None for nothing.
         write: what to write once that is noted.
         finding: what the condition Braked shall say, None for nothing.
+        refused: what an API server has said to the last write, "" where it may be tried.
     """
 
     note: Brake | None = None
     write: SetBrake | None = None
     finding: Finding | None = None
+    refused: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

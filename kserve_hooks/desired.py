@@ -25,12 +25,14 @@ class Desired:
         fields: replica bounds that shall differ from what the user wrote.
         scaled_object: of ours, None where there shall be none.
         finding: what the condition Actuated shall say, None for nothing.
+        refused: what an API server or a webhook has said to the last change, "" where it may be tried.
     """
 
     managed: bool = False
     fields: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     scaled_object: ScaledObject | None = None
     finding: Finding | None = None
+    refused: str = ""
 
 
 NOTHING = Desired()

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from kserve_hooks.actions import Action, ApplyScaledObject, DeleteScaledObject, Publish, SetBrake, SetFields, describe
+from kserve_hooks.actions import (
+    Announce,
+    ApplyScaledObject,
+    DeleteScaledObject,
+    Publish,
+    SetBrake,
+    SetFields,
+    Write,
+    describe,
+)
 from kserve_hooks.capped import Capped
 from wattkeeper.api.conditions import message_of, message_unless
 from wattkeeper.api.meta import Condition
@@ -123,32 +132,37 @@ def policy_unknown(regarding: KServeService | Workload, name: str) -> EventRecor
     )
 
 
-def events_of(capped: Capped, actions: list[Action]) -> Iterator[EventRecord]:
+def events_of(capped: Capped, actions: Sequence[Write]) -> Iterator[Announce]:
     """Yields what the actions of one service mean to people."""
+    for action in actions:
+        for event in _meaning(capped, action):
+            yield Announce(event=event, after=action)
+
+
+def _meaning(capped: Capped, action: Write) -> Iterator[EventRecord]:
     one = capped.recommendation
     recorded = capped.recorded()
-    for action in actions:
-        match action:
-            case SetFields(service=service, fields=fields):
-                back = all(
-                    path in recorded and recorded[path].original == value and read_field(service, path) != value
-                    for path, value in fields
-                )
-                what = describe(action)
-                yield restored(one, what) if back else ceiling_written(one, what)
-            case ApplyScaledObject():
-                yield scaled_object_written(one, _past(describe(action)))
-            case DeleteScaledObject():
-                yield restored(one, _past(describe(action)))
-            case SetBrake(released=False):
-                yield braked(one, describe(action))
-            case Publish(actuation=actuation, conditions=conditions):
-                yield from _said(one, conditions)
-                before = None if one.status.actuation is None else one.status.actuation.brake
-                if before is not None and (actuation is None or actuation.brake is None):
-                    yield brake_released(one, f"{before.kind} {before.name}")
-            case _:
-                pass
+    match action:
+        case SetFields(service=service, fields=fields):
+            back = all(
+                path in recorded and recorded[path].original == value and read_field(service, path) != value
+                for path, value in fields
+            )
+            what = describe(action)
+            yield restored(one, what) if back else ceiling_written(one, what)
+        case ApplyScaledObject():
+            yield scaled_object_written(one, _past(describe(action)))
+        case DeleteScaledObject():
+            yield restored(one, _past(describe(action)))
+        case SetBrake(released=False):
+            yield braked(one, describe(action))
+        case Publish(actuation=actuation, conditions=conditions):
+            yield from _said(one, conditions)
+            before = None if one.status.actuation is None else one.status.actuation.brake
+            if before is not None and (actuation is None or actuation.brake is None):
+                yield brake_released(one, f"{before.kind} {before.name}")
+        case _:
+            pass
 
 
 def _said(one: PowerRecommendation, conditions: tuple[Condition, ...]) -> Iterator[EventRecord]:

@@ -1,7 +1,8 @@
 """Sends planned actions to the cluster: one service's in order, several services' at once, and only as the leader.
 
 A view is late by a moment, so a write that succeeded is not sent again until the view shows another version of the
-object, or long enough has passed. What the API server or a webhook refuses is left alone for a while.
+object, or long enough has passed. What the API server or a webhook refuses is left alone for a while. People are told
+of what was done, also where a later write of the same plan failed.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from kserve_hooks.actions import (
     ServicePlan,
     SetBrake,
     SetFields,
+    Write,
+    brake_key,
     describe,
 )
 from kserve_hooks.metrics import ActuatorMetrics
-from wattkeeper.cluster.errors import ClusterError, ConflictError, NotFoundError, RefusedError
-from wattkeeper.cluster.interface import Cluster
+from wattkeeper.cluster.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError, RefusedError
+from wattkeeper.cluster.interface import Cluster, EventRecord
 
 LOG = logging.getLogger(__name__)
 LATE_SECONDS: Final = 10.0
@@ -73,6 +76,7 @@ class Executor:
         self._concurrency = concurrency
         self._sent: dict[tuple[str, str], tuple[str, float]] = {}
         self._refused: dict[str, tuple[str, float]] = {}
+        self._unwritable: dict[str, float] = {}
         self._gone: set[str] = set()
 
     def gone(self) -> frozenset[str]:
@@ -83,14 +87,15 @@ class Executor:
         return frozenset(self._gone)
 
     def refused(self, now: float) -> Mapping[str, str]:
-        """Returns what was said to writes that were refused lately, by the key of their plan."""
+        """Returns what was said to writes that were refused lately, by the key of their plan, or the brake's own."""
         self._refused = {key: one for key, one in self._refused.items() if now < one[1]}
         return {key: message for key, (message, _) in self._refused.items()}
 
     async def execute(self, plans: Iterable[ServicePlan], now: float) -> None:
         """Executes plans. A failure ends its service's own, and is planned again in the next pass."""
         self._sent = {key: one for key, one in self._sent.items() if now - one[1] < LATE_SECONDS}
-        waiting = iter([plan for plan in plans if plan.actions])
+        self._unwritable = {key: until for key, until in self._unwritable.items() if now < until}
+        waiting = iter([plan for plan in plans if plan.actions and plan.key not in self._unwritable])
 
         async def work() -> None:
             for plan in waiting:
@@ -99,26 +104,47 @@ class Executor:
         await asyncio.gather(*(work() for _ in range(self._concurrency)))
 
     async def _service(self, plan: ServicePlan, now: float) -> None:
+        done = await self._write(plan, now)
+        for one in plan.actions:
+            if isinstance(one, Announce) and (one.after is None or any(one.after is each for each in done)):
+                await self._tell((one.event,))
+
+    async def _write(self, plan: ServicePlan, now: float) -> list[Action]:
+        """Does a plan's actions up to the first that cannot be done, and returns those that are done."""
+        done: list[Action] = []
         for action in plan.actions:
+            if isinstance(action, Announce):
+                continue
             kind = type(action).__name__
             what, version = _subject(action)
             if self._sent.get((kind, what), ("", 0.0))[0] == version != "":
-                return  # The view does not show yet what was written, and the rest follows from it.
+                return done  # The view does not show yet what was written, and the rest follows from it.
             if not self._may_write():
                 self._metrics.writes.labels(kind, "not-leading").inc()
-                return
+                return done
             try:
                 await self._send(action)
             except ClusterError as error:
-                self._failed(plan, kind, action, error, now)
-                return
+                self._failed(plan, action, error, now)
+                return done
             self._metrics.writes.labels(kind, "written").inc()
-            if version:
-                self._sent[kind, what] = (version, now)
-            if not isinstance(action, Announce):
-                LOG.info("%s", describe(action))
+            self._sent[kind, what] = (version, now)
+            done.append(action)
+            LOG.info("%s", describe(action))
+        return done
 
-    def _failed(self, plan: ServicePlan, kind: str, action: Action, error: ClusterError, now: float) -> None:
+    async def _tell(self, events: Iterable[EventRecord]) -> None:
+        for event in events:
+            try:
+                await self._cluster.record(event)
+            except ClusterError as error:
+                self._metrics.writes.labels(Announce.__name__, "failed").inc()
+                LOG.warning("cannot record %s: %s", event.reason, error)
+            else:
+                self._metrics.writes.labels(Announce.__name__, "written").inc()
+
+    def _failed(self, plan: ServicePlan, action: Write, error: ClusterError, now: float) -> None:
+        kind = type(action).__name__
         if isinstance(error, ConflictError | NotFoundError):
             # Somebody was quicker; the next pass sees what there is.
             self._metrics.writes.labels(kind, "outdated").inc()
@@ -128,10 +154,15 @@ class Executor:
             return
         self._metrics.writes.labels(kind, "failed").inc()
         LOG.warning("cannot %s: %s", describe(action), error)
-        if isinstance(error, RefusedError):
-            self._refused[plan.key] = (str(error), now + REFUSED_SECONDS)
+        if not isinstance(error, RefusedError | ForbiddenError):
+            return
+        if isinstance(action, Hold | Publish):
+            self._unwritable[plan.key] = now + REFUSED_SECONDS
+        else:
+            key = brake_key(plan.key) if isinstance(action, SetBrake) else plan.key
+            self._refused[key] = (str(error), now + REFUSED_SECONDS)
 
-    async def _send(self, action: Action) -> None:
+    async def _send(self, action: Write) -> None:
         match action:
             case Hold(regarding=one, held=held):
                 await self._cluster.hold_recommendation(one, held=held)
@@ -149,12 +180,10 @@ class Executor:
                 self._witness.sends(action)
                 await self._cluster.set_brake(target, dict(fields))
                 self._witness.wrote(action)
-            case Announce(event=event):
-                await self._cluster.record(event)
 
 
-def _subject(action: Action) -> tuple[str, str]:
-    """Returns what an action writes, and the version that it was planned from; "" where that does not matter."""
+def _subject(action: Write) -> tuple[str, str]:
+    """Returns what an action writes, and the version that it was planned from."""
     match action:
         case Hold(regarding=one) | Publish(regarding=one):
             return one.metadata.uid, one.metadata.resource_version
@@ -167,5 +196,3 @@ def _subject(action: Action) -> tuple[str, str]:
             return target.metadata.uid, target.metadata.resource_version
         case DeleteScaledObject(gone=gone):
             return gone.metadata.uid, gone.metadata.resource_version
-        case Announce():
-            return "", ""

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
-from kserve_hooks.actions import (
-    Action,
-    Announce,
-    ApplyScaledObject,
-    DeleteScaledObject,
-    ServicePlan,
-    SetBrake,
-    SetFields,
-)
+from kserve_hooks.actions import Announce, DeleteScaledObject, ServicePlan, SetBrake, SetFields, brake_key
 from kserve_hooks.brake import Brakes, Braking
 from kserve_hooks.capped import Capped, find_capped
 from kserve_hooks.ceilings import Rises
@@ -79,7 +71,8 @@ class Planner:
 
         Args:
             now: Unix seconds.
-            refused: what an API server or a webhook said to the last write for a service, by its key.
+            refused: what an API server or a webhook said to the last write for a service, by its key (the brake's has
+                a key of its own).
         """
         self._now = now
         fresh = not self._freshness.stale(now)
@@ -110,39 +103,26 @@ class Planner:
     def _service(self, one: Capped, now: float, refused: Mapping[str, str], *, fresh: bool) -> ServicePlan:
         key = one.recommendation.metadata.uid
         braking = self._brakes.braking(one, now)
-        if not one.enforced:
-            return self._reconciled(one, NOTHING, braking, (), now)
-        if one.recommendation.status.reason == "WarmingUp":
+        if one.enforced and one.recommendation.status.reason == "WarmingUp":
             return ServicePlan(key=key, actions=())  # The leader itself does not know better yet.
-        wanted = desired(one, self._rises, self._options.trigger, now, fresh=fresh)
-        why = refused.get(key)
-        if why:
-            finding = Finding(type="Actuated", holds=False, reason="WriteRefused", message=why)
-            wanted = Desired(
-                managed=wanted.managed,
-                fields=wanted.fields,
-                scaled_object=wanted.scaled_object,
-                finding=finding,
-            )
-        extra = (*_annotation_finding(one), *(() if fresh else (_held_cuts(one),)))
-        plan = self._reconciled(one, wanted, braking, extra, now)
-        if not why:
-            return plan
-        writes = (SetFields, ApplyScaledObject, DeleteScaledObject, SetBrake)
-        said = tuple(action for action in plan.actions if not isinstance(action, writes))
-        return ServicePlan(key=key, actions=said, autoscaler=plan.autoscaler, hindered=True, braked=plan.braked)
+        wanted, extra = NOTHING, ()
+        if one.enforced:
+            wanted = desired(one, self._rises, self._options.trigger, now, fresh=fresh)
+            extra = (*_annotation_finding(one), *(() if fresh else (_held_cuts(one),)))
+        wanted = replace(wanted, refused=refused.get(key, ""))
+        braking = replace(braking, refused=refused.get(brake_key(key), ""))
+        return self._reconciled(one, wanted, braking, extra, now)
 
     def _reconciled(
         self, one: Capped, wanted: Desired, braking: Braking, extra: tuple[Finding, ...], now: float
     ) -> ServicePlan:
-        actions = reconcile(one, wanted, braking, extra, self._sightings, self._options.reverts, now)
-        announced: list[Action] = [Announce(event=event) for event in events_of(one, actions)]
+        found = reconcile(one, wanted, braking, extra, self._sightings, self._options.reverts, now)
         managed = one.part is not None and wanted.managed
         return ServicePlan(
             key=one.recommendation.metadata.uid,
-            actions=(*actions, *announced),
+            actions=(*found.actions, *events_of(one, found.actions)),
             autoscaler=one.part.autoscaler if one.part is not None and managed else "",
-            hindered=wanted.finding is not None and not wanted.finding.holds,
+            hindered=found.hindered,
             braked=braking.note is not None,
         )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from kserve_hooks.actions import Action, ApplyScaledObject, DeleteScaledObject, Hold, Publish, SetFields
+from kserve_hooks.actions import ApplyScaledObject, DeleteScaledObject, Hold, Publish, SetBrake, SetFields, Write
 from kserve_hooks.brake import Braking
 from kserve_hooks.capped import Capped
 from kserve_hooks.desired import Desired
@@ -33,6 +33,19 @@ class _Fields:
     settled: bool = True
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reconciled:
+    """What is to be done for one service.
+
+    Attributes:
+        actions: in order.
+        hindered: something stands in the way of its ceiling.
+    """
+
+    actions: list[Write]
+    hindered: bool
+
+
 def reconcile(
     capped: Capped,
     wanted: Desired,
@@ -41,8 +54,8 @@ def reconcile(
     sightings: Sightings,
     options: RevertOptions,
     now: float,
-) -> list[Action]:
-    """Returns what to do for one service, in order. Nothing where all is as it shall be.
+) -> Reconciled:
+    """Returns what to do for one service. Nothing where all is as it shall be.
 
     Args:
         capped: the service.
@@ -69,9 +82,19 @@ def reconcile(
             for path in wanted.fields:
                 fields.writes.pop(path, None)
             findings = [_given_up(one, said) for one in findings]
-    scaled, changes, note = _scaled_object(capped, wanted)
+    scaled, note = _scaled_object(capped, wanted)
     after = _actuation(capped, wanted, fields, reverts, note, braking.note, now)
-    return _ordered(capped, after, findings, braking, fields, [*scaled, *changes], now)
+    brake = braking.write
+    if wanted.refused and (fields.writes or scaled):
+        fields.writes, scaled = {}, []
+        findings = _refused(findings, "Actuated", wanted.refused)
+    if braking.refused and brake is not None:
+        brake = None
+        findings = _refused(findings, "Braked", braking.refused)
+    return Reconciled(
+        actions=_ordered(capped, after, findings, brake, fields, scaled, now),
+        hindered=any(one.type == "Actuated" and not one.holds for one in findings),
+    )
 
 
 def _fields(capped: Capped, service: KServeService, wanted: Desired, sightings: Sightings, now: float) -> _Fields:
@@ -110,18 +133,19 @@ def _original(capped: Capped, path: str, seen: int | None) -> int | None:
     return other.original if other is not None and other.is_ours(seen) else seen
 
 
-def _scaled_object(capped: Capped, wanted: Desired) -> tuple[list[Action], list[Action], str]:
-    """Returns deletions, applies, and the name to note: of what shall be there, or is still there."""
+def _scaled_object(capped: Capped, wanted: Desired) -> tuple[list[Write], str]:
+    """Returns deletions and applies, and the name to note: of what shall be there, or is still there."""
     ours = [one for one in capped.scaled_objects if is_ours(one)]
     target = wanted.scaled_object
-    gone: list[Action] = [
+    gone: list[Write] = [
         DeleteScaledObject(gone=one) for one in ours if target is None or one.metadata.name != target.metadata.name
     ]
     if target is None:
-        return gone, [], ours[0].metadata.name if ours else ""
+        return gone, ours[0].metadata.name if ours else ""
     before = next((one for one in ours if one.metadata.name == target.metadata.name), None)
     same = before is not None and is_as_wanted(before, target)
-    return gone, [] if same else [ApplyScaledObject(wanted=target, before=before)], target.metadata.name
+    changes: list[Write] = [] if same else [ApplyScaledObject(wanted=target, before=before)]
+    return [*gone, *changes], target.metadata.name
 
 
 def _actuation(
@@ -163,24 +187,24 @@ def _ordered(
     capped: Capped,
     after: Actuation | None,
     findings: list[Finding],
-    braking: Braking,
+    brake: SetBrake | None,
     fields: _Fields,
-    scaled: list[Action],
+    scaled: list[Write],
     now: float,
-) -> list[Action]:
+) -> list[Write]:
     one = capped.recommendation
     meta, status = one.metadata, one.status
     said = tuple(each for each in status.conditions if each.type in ACTUATOR_CONDITIONS)
     conditions = with_transitions(tuple(findings), said, meta, now)
     held = FINALIZER in meta.finalizers
     changed = after is not None and (after.fields or after.scaled_object or after.brake)
-    actions: list[Action] = []
+    actions: list[Write] = []
     if changed and not held and not meta.deletion_timestamp:
         actions.append(Hold(regarding=one, held=True))
     if after != capped.actuation or sorted(conditions, key=_type) != sorted(said, key=_type):
         actions.append(Publish(regarding=one, actuation=after, conditions=conditions))
-    if braking.write is not None:
-        actions.append(braking.write)
+    if brake is not None:
+        actions.append(brake)
     if fields.writes and capped.service is not None:
         actions.append(SetFields(service=capped.service, fields=tuple(sorted(fields.writes.items()))))
     actions += scaled
@@ -191,6 +215,11 @@ def _ordered(
 
 def _type(condition: object) -> str:
     return getattr(condition, "type", "")
+
+
+def _refused(findings: list[Finding], about: str, why: str) -> list[Finding]:
+    kept = [one for one in findings if one.type != about]
+    return [Finding(type=about, holds=False, reason="WriteRefused", message=why), *kept]
 
 
 def _given_up(one: Finding, said: Finding) -> Finding:

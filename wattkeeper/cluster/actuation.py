@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from wattkeeper.api.meta import Condition, Wire
 from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
@@ -133,9 +134,19 @@ class ActuationWriter:
         )
 
     async def apply_scaled_object(self, wanted: ScaledObject) -> None:
-        """Creates a ScaledObject or brings it to what is wanted."""
+        """Creates a ScaledObject or brings it to what is wanted.
+
+        An apply would take over whatever has the name, so we look whose that is. One that somebody makes in between is
+        taken over all the same.
+
+        Raises:
+            RefusedError: another one has the name that is not ours to change, or somebody refuses ours.
+        """
         check_ours(wanted)
         meta = wanted.metadata
+        there = await self._parts.look(RESOURCES[ScaledObject], meta)
+        if there.uid:
+            check_ours(replace(wanted, metadata=there))
         path = RESOURCES[ScaledObject].item(meta.namespace, meta.name)
         await self._parts.put(path, applied(wanted), manager=ACTUATOR_MANAGER)
 

@@ -115,6 +115,7 @@ class ActuationObjects:
         if old is None:
             self._create(wanted)
         else:
+            check_ours(old)
             self._objects.update(replace(old, spec=wanted.spec))
 
     def delete(self, gone: ScaledObject) -> None:

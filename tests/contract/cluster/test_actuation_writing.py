@@ -178,6 +178,16 @@ async def test_a_scaled_object_of_somebody_else_is_not_touched(api: FakeApi, mak
     assert api.requests == []
 
 
+async def test_a_scaled_object_of_somebody_else_that_has_our_name_is_not_taken_over(
+    api: FakeApi, make_cluster: MakeCluster
+) -> None:
+    mine = {"metadata": {"uid": "u9", "resourceVersion": "7"}, "spec": {"maxReplicaCount": 9}}
+    api.objects[SCALED] = mine
+    with pytest.raises(RefusedError, match="not ours to change"):
+        await make_cluster().apply_scaled_object(scaled_object())
+    assert api.objects[SCALED] is mine
+
+
 def autoscaler(*owners: str) -> HorizontalPodAutoscaler:
     references = tuple(OwnerReference(kind=kind, name="chat", uid="u9") for kind in owners)
     return HorizontalPodAutoscaler(
