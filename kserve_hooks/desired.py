@@ -14,6 +14,7 @@ from wattkeeper.api.conditions import Finding
 from wattkeeper.cluster.actuation import is_ours
 from wattkeeper.cluster.objects import ScaledObject
 from wattkeeper.recommender.kserve import Part
+from wattkeeper.recommender.pod_metric import asks_for_replicas
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,8 +75,11 @@ def _settled(capped: Capped, part: Part, path: str, rises: Rises, key: str, now:
     """Returns the ceiling of a service that KServe scales, or nobody does: at most what users let it have."""
     asked = part.ceiling(capped.actuation)
     held = capped.recorded().get(path)
-    wanted = min(capped.recommendation.status.target.replicas, asked)
+    status = capped.recommendation.status
     in_force = asked if held is None else min(held.written, asked)
+    # A trigger that tells the number leaves to the ceiling what a budget binds, as on a ScaledObject of ours.
+    told = any(map(asks_for_replicas, capped.scaled_objects))
+    wanted = min(hard_ceiling(status, in_force) if told else status.target.replicas, asked)
     return rises.settled(key, in_force=in_force, wanted=wanted, now=now, fresh=fresh)
 
 

@@ -77,7 +77,7 @@ def _check_pod_metric(query: str, metadata: Mapping[str, str]) -> None:
             "a PodMetric of KServe's has operationOverTime. What Wattkeeper grants is a number of this moment: remove "
             "podmetric.metric.operationOverTime."
         )
-    for key in metadata.keys() - _POD_METRIC_KEYS:
+    for key in sorted(metadata.keys() - _POD_METRIC_KEYS):
         raise MetadataError(f"a PodMetric of KServe's has an unknown key {_shown(key)}: remove it.")
 
 

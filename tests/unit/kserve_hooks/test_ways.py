@@ -7,11 +7,23 @@ from typing import Any
 from msgspec.structs import replace
 
 from tests.unit.kserve_hooks.world import World
+from wattkeeper.api.meta import ObjectMeta
 from wattkeeper.api.power_recommendation import ActuatedField
 from wattkeeper.cluster.kserve import LLMInferenceService
-from wattkeeper.cluster.objects import ScaledObject
+from wattkeeper.cluster.objects import ScaledObject, ScaledObjectSpec, ScaledObjectTarget, Trigger
 
 MAXIMUM = "spec.predictor.maxReplicas"
+
+
+def of_kserve() -> ScaledObject:
+    """Returns what KServe makes of a PodMetric that asks for Wattkeeper's replicas."""
+    query = 'sum(wattkeeper_replicas{namespace="llm", deployment="chat-predictor"})'
+    metadata = {"metricQuery": query, "targetValue": "1", "scalerAddress": "wattkeeper.power.svc:9090"}
+    spec = ScaledObjectSpec(
+        scale_target_ref=ScaledObjectTarget(name="chat-predictor"),
+        triggers=(Trigger(type="external", metadata=metadata),),
+    )
+    return ScaledObject(metadata=ObjectMeta(name="chat-predictor", namespace="llm"), spec=spec)
 
 
 async def test_an_hpa_of_kserve_s_gets_the_ceiling_as_its_maximum(world: World) -> None:
@@ -34,6 +46,18 @@ async def test_a_keda_of_kserve_s_is_capped_the_same_way_and_its_scaled_object_i
     await world.passes()
     assert world.bounds() == (1, 3)
     assert world.find(ScaledObject, "chat-predictor-wk") is None
+
+
+async def test_a_keda_of_kserve_s_that_asks_us_gets_a_maximum_only_while_a_budget_binds(world: World) -> None:
+    world.policy()
+    world.inference_service("keda", minReplicas=1, maxReplicas=8)
+    world.cluster.create(of_kserve())
+    await world.recommend(3, reason="DemandMet")
+    await world.passes()
+    assert world.reason() == ("True", "NothingToWrite")
+    await world.recommend(3)
+    await world.passes()
+    assert world.bounds() == (1, 3)
 
 
 async def test_what_was_there_is_noted_before_it_is_changed(world: World) -> None:
