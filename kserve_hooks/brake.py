@@ -26,6 +26,8 @@ from wattkeeper.cluster.objects import HorizontalPodAutoscaler, ScaledObject
 
 _PAUSES: Final = "autoscaling.keda.sh/paused"
 _KSERVE: Final = "serving.kserve.io/"
+_RETURN_SECONDS: Final = 60.0
+"""KEDA says that it can ask again with its next poll (30 s by default) and HPA sync, and that has to last."""
 # What KEDA 2.21 says of a ScaledObject whose only trigger it cannot ask (pkg/scaling/executor).
 _FAILING: Final = (
     ("Ready", "TriggerError"),
@@ -58,6 +60,14 @@ class _Lever:
     values: dict[str, int]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _PutBack:
+    """Attributes: when somebody put back what the brake wrote (Unix seconds), and whether the scaler answered then."""
+
+    at: float
+    answered: bool
+
+
 class Brakes:
     """Plans for one term of leadership: what it remembers only delays what it does."""
 
@@ -74,7 +84,7 @@ class Brakes:
         self._options = options
         self._words: dict[str, Outage] = {}
         self._sightings = Sightings()
-        self._given_up: set[str] = set()
+        self._put_back: dict[str, _PutBack] = {}
 
     def braking(self, capped: Capped, now: float) -> Braking:
         """Returns what the brake wants for a service at this time (Unix seconds)."""
@@ -85,15 +95,23 @@ class Brakes:
         note = _note(capped)
         answering = self._answering(scaled, note, now)
         if answering == "yes":
-            self._given_up.discard(key)
+            self._put_back.pop(key, None)
             return self.released(capped, now)
         if answering == "unknown":
             return Braking(note=note, finding=None if note is None else _held(note))
         held = capped.braked
         if note is not None and held is not None and self._was_put_back(note, held):
-            self._given_up.add(key)
-        if key in self._given_up:
-            return replace(self.released(capped, now), finding=_put_back(scaled))
+            self._put_back[key] = _PutBack(at=now, answered=self._scaler.answered_last)
+        back = self._put_back.get(key)
+        if back is not None and back.answered and self._scaler.silent:
+            del self._put_back[key]  # The scaler had returned for a moment only.
+        elif back is not None:
+            # KEDA puts its HPA back as the scaler returns: sooner than anybody may believe that, or has even asked.
+            answers = self._scaler.answered_last
+            self._put_back[key] = back = _PutBack(at=back.at, answered=back.answered or answers)
+            waits = _RETURN_SECONDS if back.answered else self._options.down_seconds
+            finding = None if now - back.at < waits else _put_back(scaled, answers=answers)
+            return replace(self.released(capped, now), finding=finding)
         return self._lowered(capped, scaled, note, held, now)
 
     def released(self, capped: Capped, now: float) -> Braking:
@@ -267,9 +285,13 @@ def _no_lever(scaled: ScaledObject, cap: int) -> Finding:
     return Finding(type="Braked", holds=False, reason="NoLever", message=message)
 
 
-def _put_back(scaled: ScaledObject) -> Finding:
-    message = (
-        f"Somebody has put back what the brake wrote for ScaledObject {scaled.metadata.name}. If it was KEDA, it does "
-        "reach the scaler, and the actuator does not: let the actuator's pods reach the scaler's port."
-    )
+def _put_back(scaled: ScaledObject, *, answers: bool) -> Finding:
+    if answers:
+        remedy = "KEDA says that it cannot ask the scaler, and the actuator can: look at the ScaledObject's conditions."
+    else:
+        remedy = (
+            "If it was KEDA, it does reach the scaler, and the actuator does not: let the actuator's pods reach the "
+            "scaler's port."
+        )
+    message = f"Somebody has put back what the brake wrote for ScaledObject {scaled.metadata.name}. {remedy}"
     return Finding(type="Braked", holds=False, reason="BrakePutBack", message=message)

@@ -32,7 +32,19 @@ class Outage:
         self._since = 0.0
         self._answered: bool = False
         self._count = 0
+        self._lasted = 0.0
         self.answering: Answering = "unknown"
+
+    @property
+    def answered_last(self) -> bool:
+        """Says whether the last attempt was answered, whatever is to be believed yet."""
+        return self._answered
+
+    @property
+    def silent(self) -> bool:
+        """Says whether nothing was answered lately, for long enough: no answer in between, however short ago."""
+        options = self._options
+        return not self._answered and self._count >= options.failures and self._lasted >= options.down_seconds
 
     def observe(self, now: float, *, answered: bool) -> Answering:
         """Notes one attempt, and returns what is to be believed.
@@ -44,9 +56,9 @@ class Outage:
         if not self._count or answered != self._answered:
             self._since, self._answered, self._count = now, answered, 0
         self._count += 1
-        lasted = now - self._since
-        if answered and lasted >= self._options.up_seconds:
+        self._lasted = now - self._since
+        if answered and self._lasted >= self._options.up_seconds:
             self.answering = "yes"
-        elif not answered and self._count >= self._options.failures and lasted >= self._options.down_seconds:
+        elif self.silent:
             self.answering = "no"
         return self.answering

@@ -266,3 +266,54 @@ async def test_while_nobody_decides_the_last_cap_holds_and_people_are_told(scene
     assert "the last cap, 5, holds" in said
     await scene.ask(True, 1)
     assert scene.world.condition("LaterCutsHeld") is None
+
+
+async def test_what_keda_puts_back_as_the_scaler_returns_is_a_release_and_no_complaint(scene: Scene) -> None:
+    await scene.open()
+    await scene.world.recommend(5)
+    await scene.ask(False, 5)
+    await scene.ask(True, 1)
+    scene.change_bounds(3, 20)
+    written = len(scene.world.cluster.written)
+    for _ in range(6):
+        await scene.ask(True, 1)
+        assert scene.braked() == ("", "")
+    assert scene.world.recommendation().status.actuation is None
+    assert "brake" not in scene.world.cluster.written[written:]
+    assert "BrakeRefused" not in scene.world.events()
+
+
+async def test_a_return_that_does_not_last_is_followed_by_the_brake_again(scene: Scene) -> None:
+    await scene.open()
+    await scene.world.recommend(5)
+    await scene.ask(False, 5)
+    await scene.ask(True, 1)
+    scene.change_bounds(3, 20)
+    await scene.ask(True, 1)
+    await scene.ask(False, 3)
+    assert scene.bounds() == (3, 20)
+    await scene.ask(False, 2)
+    assert scene.bounds() == (3, 5)
+
+
+async def test_what_is_put_back_while_keda_says_that_it_cannot_ask_is_said_once_that_lasts(scene: Scene) -> None:
+    await scene.open()
+    scene.say(FAILING)
+    await scene.world.recommend(5)
+    await scene.ask(True, 5)
+    scene.change_bounds(3, 20)
+    await scene.ask(True, 20)
+    assert scene.braked() == ("", "")
+    await scene.ask(True, 15)
+    assert scene.braked() == ("False", "BrakePutBack")
+    assert scene.bounds() == (3, 20)
+
+
+async def test_keda_may_be_quicker_than_the_next_question_to_the_scaler(scene: Scene) -> None:
+    await scene.open()
+    await scene.world.recommend(5)
+    await scene.ask(False, 5)
+    scene.change_bounds(3, 20)
+    await scene.ask(False, 1)
+    await scene.ask(True, 9)
+    assert "BrakeRefused" not in scene.world.events()
