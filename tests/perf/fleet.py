@@ -34,7 +34,7 @@ def fleet(
         *(f"rack-{number}" for number in range(racks)),
     )
     domains = np.stack([np.zeros(nodes), 1 + rack % 2, 3 + row, 3 + rows + rack], axis=1).astype(np.int64)
-    places = np.unique(domains, axis=0)
+    places, place = np.unique(domains, axis=0, return_inverse=True)
     row_of_place = places[:, 2] - 3
     pinned_row = np.where(random.random(services) < ROAMING_SHARE, -1, random.integers(0, rows, services))
     pods = nodes * PODS_PER_NODE
@@ -55,6 +55,7 @@ def fleet(
             kind_names=("NVIDIA-A100-SXM4-80GBx8", "NVIDIA-H100-80GB-HBM3x8", "NVIDIA-H200x8"),
             gpus=np.full(nodes, GPUS_PER_NODE),
             domains=domains,
+            place=place.ravel(),
             places=places,
             cpu_watts=random.normal(350.0, 20.0, nodes),
             cpu_age_seconds=np.full(nodes, 3.0),
@@ -69,6 +70,8 @@ def fleet(
         ),
         pods=PodRows(
             keys=tuple(PodKey("llm", f"pod-{number}") for number in range(pods)),
+            uids=tuple(map(str, range(pods))),
+            row_by_uid={str(number): number for number in range(pods)},
             node=node,
             service=service,
             phase=phase.astype(np.int64),
@@ -78,9 +81,12 @@ def fleet(
             gpus=np.full(pods, 0.8),
             cpu_cores=np.full(pods, 4.0),
             since=np.full(pods, now - 900.0),
+            created=np.full(pods, now - 960.0),
+            slipped=np.zeros(pods, dtype=np.bool_),
             cpu_watts=random.normal(15.0, 2.0, pods),
             gpu_watts=random.normal(260.0, 30.0, pods),
             age_seconds=np.full(pods, 3.0),
+            tokens_per_second=np.where(service < 0, np.nan, np.random.default_rng(seed + 1).normal(900.0, 200.0, pods)),
         ),
         services=ServiceRows(
             keys=tuple(ServiceKey("llm", "Deployment", f"service-{number}") for number in range(services)),
@@ -108,6 +114,9 @@ def fleet(
             eligible_domains=eligible_domains,
             eligible_places=(pinned_row[:, None] == row_of_place) | (pinned_row[:, None] < 0),
             claimed_twice=np.zeros(services, dtype=np.bool_),
+            violation_tolerance=np.zeros(services),
+            least_tokens_per_joule=np.full(services, 2.0),
+            idle_tokens_per_second=np.ones(services),
         ),
         budgets=BudgetRows(
             names=names,

@@ -111,6 +111,45 @@ class Disruption(Wire, frozen=True, kw_only=True):
     ] = 12
 
 
+class ViolationRules(Wire, frozen=True, kw_only=True):
+    """When a pod has to go for a budget, for the replicas that are granted, or because it slipped past the gate."""
+
+    tolerance: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="A budget that is over its limit by no more than this share of it is no violation of the "
+            "policy's services.",
+        ),
+    ] = 0.0
+    duration_seconds: Annotated[
+        int, Meta(ge=0, le=86_400, description="For how long it has to last before a pod is ended (mode Kill).")
+    ] = 60
+
+
+class PerformancePower(Wire, frozen=True, kw_only=True):
+    """What a pod has to generate with the energy that it draws. Unknown is no violation."""
+
+    tokens_per_joule: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1e6,
+            description="Generated tokens per joule that a pod should reach, without its node's idle draw. Replicas "
+            "of several pods are not judged.",
+        ),
+    ]
+    tolerance: Annotated[float, Meta(ge=0, le=0.9, description="Up to this share less is no violation.")] = 0.1
+    duration_seconds: Annotated[
+        int, Meta(ge=0, le=86_400, description="For how long it has to last before the pod is ended (mode Kill).")
+    ] = 300
+    min_tokens_per_second: Annotated[
+        float,
+        Meta(ge=0, le=1e9, description="A pod that generates no more than this idles, which is no violation."),
+    ] = 1.0
+
+
 class Alerts(Wire, frozen=True, kw_only=True):
     """Who is told about the policy's services."""
 
@@ -163,6 +202,8 @@ class PowerCappingPolicySpec(Wire, frozen=True, kw_only=True):
     gate: Gate | None = None
     alerts: Alerts | None = None
     actuation: ActuationRules | None = None
+    violation: ViolationRules | None = None
+    performance_power: PerformancePower | None = None
     disruption: Disruption | None = None
 
 

@@ -7,6 +7,7 @@ for rebuilding. A collect with nothing changed costs only the join of the measur
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -112,8 +113,8 @@ class ReadingsCollector:
         bounds = user_bounds(services, self._view)
         return Readings(
             nodes=_node_rows(measurements, nodes, now),
-            pods=pods,
-            services=_service_rows(services, gates, load, *bounds),
+            pods=replace(pods, tokens_per_second=load.pod_tokens_per_second),
+            services=_service_rows(services, gates, _slipped(pods, len(services.keys)), load, *bounds),
             budgets=self._budget_rows(measurements, now),
             demand_interval_seconds=measurements.demand_interval_seconds,
             synced=self._view.synced(),
@@ -170,6 +171,8 @@ class ReadingsCollector:
         gpu, gpu_age = _joined(measurements.pod_gpu_watts, pods.row_of, count, now)
         return PodRows(
             keys=tuple(pods.keys),
+            uids=pods.uids,
+            row_by_uid=pods.row_by_uid.copy(),
             node=node,
             service=service,
             phase=gates.phase,
@@ -179,9 +182,12 @@ class ReadingsCollector:
             gpus=pods.gpus.copy(),
             cpu_cores=pods.cpu_cores.copy(),
             since=pods.since.copy(),
+            created=pods.created.copy(),
+            slipped=gates.slipped,
             cpu_watts=cpu,
             gpu_watts=gpu,
             age_seconds=np.maximum(cpu_age, np.where(pods.gpus > 0, gpu_age, 0.0)),
+            tokens_per_second=np.full(count, np.nan),
         )
 
     def _budget_rows(self, measurements: Measurements, now: float) -> BudgetRows:
@@ -205,7 +211,9 @@ class ReadingsCollector:
             if status.mode:  # Written at least once.
                 uncapped = -1 if status.uncapped_target is None else status.uncapped_target.replicas
                 key = ServiceKey(one.metadata.namespace, reference.kind, reference.name)
-                published[key] = Published(status.target.replicas, uncapped)
+                published[key] = Published(
+                    status.target.replicas, uncapped, violations=status.violations, movable_pods=status.movable_pods
+                )
         return published
 
 
@@ -240,6 +248,7 @@ def _node_rows(measurements: Measurements, nodes: NodeTable, now: float) -> Node
         kind_names=nodes.kind_names,
         gpus=nodes.gpus,
         domains=nodes.domains,
+        place=nodes.place,
         places=nodes.places,
         cpu_watts=cpu,
         cpu_age_seconds=cpu_age,
@@ -254,8 +263,12 @@ def _node_rows(measurements: Measurements, nodes: NodeTable, now: float) -> Node
     )
 
 
+def _slipped(pods: PodRows, count: int) -> Ints:
+    return np.bincount(pods.service[pods.slipped], minlength=count)
+
+
 def _service_rows(
-    services: ServiceTable, gates: GatedPods, load: ServiceLoad, bound: Ints, fixed: Bools
+    services: ServiceTable, gates: GatedPods, slipped: Ints, load: ServiceLoad, bound: Ints, fixed: Bools
 ) -> ServiceRows:
     ceiling = np.where(bound < 0, services.ceiling, np.minimum(services.ceiling, np.maximum(bound, services.floor)))
     return ServiceRows(
@@ -263,7 +276,7 @@ def _service_rows(
         policies=services.policies,
         mode=services.mode,
         gated=services.gated,
-        slipped=gates.slipped,
+        slipped=slipped,
         rolls=gates.rolls,
         priority=services.priority,
         floor=services.floor,
@@ -284,4 +297,7 @@ def _service_rows(
         eligible_domains=services.eligible_domains,
         eligible_places=services.eligible_places,
         claimed_twice=services.claimed_twice,
+        violation_tolerance=services.violation_tolerance,
+        least_tokens_per_joule=services.least_tokens_per_joule,
+        idle_tokens_per_second=services.idle_tokens_per_second,
     )

@@ -20,12 +20,12 @@ _MOST_SORTS = 4096
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GatedPods:
-    """P pods, S services. Attributes are those of wattkeeper.api.readings.PodRows and ServiceRows."""
+    """P pods, S services. Attributes are those of wattkeeper.api.readings.PodRows, and of ServiceRows for `rolls`."""
 
     phase: Ints
     landing: Ints
     landings: Bools
-    slipped: Ints
+    slipped: Bools
     rolls: Bools
 
 
@@ -59,12 +59,12 @@ def look_at_gates(
     phase[(node < 0) & (phase != PodPhase.TERMINATING) & (phase != PodPhase.GATED)] = PodPhase.PENDING
     landing, sorts = _landings(pods, nodes, opened, gated & (phase == PodPhase.PENDING))
     living = np.flatnonzero(gated & (phase != PodPhase.TERMINATING))
-    slipped = living[~pods.admitted[living] & (phase[living] != PodPhase.GATED)]
+    slipped = gated & (phase != PodPhase.TERMINATING) & (phase != PodPhase.GATED) & ~pods.admitted
     return GatedPods(
         phase=phase,
         landing=landing,
         landings=sorts,
-        slipped=np.bincount(service[slipped], minlength=len(services.keys)),
+        slipped=slipped,
         rolls=services.surges & _differ(service[living], pods.template_id[living], len(services.keys)),
     )
 

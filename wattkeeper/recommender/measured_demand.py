@@ -26,12 +26,17 @@ MIN_FRESH_SECONDS = 30.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServiceLoad:
-    """S services. Attributes are those of wattkeeper.api.readings.ServiceRows."""
+    """S services, P pods. Attributes are those of wattkeeper.api.readings.ServiceRows.
+
+    Attributes:
+        pod_tokens_per_second: float64[P], see PodRows.
+    """
 
     demand: Floats
     age_seconds: Floats
     load: Floats
     tokens_per_second: Floats
+    pod_tokens_per_second: Floats
 
 
 def measure_demand(
@@ -56,8 +61,9 @@ def measure_demand(
         count,
         fresh_seconds,
     )
+    sampled_tokens = _sampled(measurements.pod_tokens_per_second, table.row_of, now)
     tokens = _sum_by_service(
-        _sampled(measurements.pod_tokens_per_second, table.row_of, now),
+        sampled_tokens,
         pods,
         table.reported_tokens,
         running,
@@ -77,6 +83,7 @@ def measure_demand(
         age_seconds=np.where(np.isnan(demand), np.inf, age),
         load=np.divide(demand, replicas, out=np.full(count, np.nan), where=replicas > 0),
         tokens_per_second=tokens[0],
+        pod_tokens_per_second=_by_pod(sampled_tokens, len(pods.keys), fresh_seconds),
     )
 
 
@@ -88,6 +95,15 @@ def _sampled(column: Column[PodKey], row_of: Mapping[PodKey, int], now: float) -
     rows: Ints = np.array([row_of.get(key, -1) for key in column.keys], dtype=np.int64)
     usable = (rows >= 0) & np.isfinite(column.values)
     return rows[usable], column.values[usable], np.maximum(now - column.timestamps[usable], 0.0)
+
+
+def _by_pod(sampled: tuple[Ints, Floats, Floats], count: int, fresh_seconds: float) -> Floats:
+    """Returns float64[P], NaN where there is no fresh sample."""
+    rows, values, ages = sampled
+    fresh = ages <= fresh_seconds
+    found = np.full(count, np.nan)
+    found[rows[fresh]] = values[fresh]
+    return found
 
 
 def _sum_by_service(

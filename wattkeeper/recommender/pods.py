@@ -116,7 +116,7 @@ class PodTable:
         self._uids: list[str] = []
         # Node id, service id, phase, group, template id, admitted.
         self._whole = np.zeros((6, _FIRST_CAPACITY), dtype=np.int64)
-        self._real = np.zeros((3, _FIRST_CAPACITY), dtype=np.float64)  # GPUs, CPU cores, since
+        self._real = np.zeros((4, _FIRST_CAPACITY), dtype=np.float64)  # GPUs, CPU cores, since, created
         self._flags = np.zeros((2, _FIRST_CAPACITY), dtype=np.bool_)  # has reported requests, tokens
 
     def __len__(self) -> int:
@@ -147,7 +147,8 @@ class PodTable:
             self.templates.id_of(labels.get(TEMPLATE_HASH_LABEL) or labels.get(LWS_REVISION_LABEL)),
             ADMISSION_ANNOTATION in new.metadata.annotations,
         )
-        self._real[:, row] = (*requested(new.spec), self._since(new, phase))
+        created = unix_seconds(new.metadata.creation_timestamp)
+        self._real[:, row] = (*requested(new.spec), self._since(new, phase), created)
 
     @property
     def node_id(self) -> Ints:
@@ -197,6 +198,16 @@ class PodTable:
     def since(self) -> Floats:
         """float64[P], Unix seconds since when the pod is in its phase, 0 unknown."""
         return self._real[2, : len(self)]
+
+    @property
+    def created(self) -> Floats:
+        """float64[P], Unix seconds, 0 unknown."""
+        return self._real[3, : len(self)]
+
+    @property
+    def uids(self) -> tuple[str, ...]:
+        """P UIDs."""
+        return tuple(self._uids)
 
     @property
     def reported_requests(self) -> Bools:

@@ -12,7 +12,7 @@ from wattkeeper.api.admission import concerned, opted_in
 from wattkeeper.api.marks import WATTS_ANNOTATION, watts_of
 from wattkeeper.api.meta import ObjectMeta
 from wattkeeper.api.power_budget import PowerBudget
-from wattkeeper.api.power_capping_policy import Demand, PowerCappingPolicy
+from wattkeeper.api.power_capping_policy import Demand, PowerCappingPolicy, PowerCappingPolicySpec
 from wattkeeper.api.readings import Bools, Floats, Ints, Mode, ServiceKey
 from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, Namespace, PodSpec, RollingUpdate, ScaledObject
 from wattkeeper.recommender.kserve import KServeServices, Part, selecting
@@ -60,6 +60,9 @@ class ServiceTable:
     eligible_domains: Bools
     eligible_places: Bools
     claimed_twice: Bools
+    violation_tolerance: Floats
+    least_tokens_per_joule: Floats
+    idle_tokens_per_second: Floats
 
 
 @dataclass(kw_only=True, slots=True)
@@ -76,6 +79,9 @@ class _Row:
     cap_only: bool
     claimed_twice: bool
     workload: Workload
+    violation_tolerance: float
+    least_tokens_per_joule: float
+    idle_tokens_per_second: float
     part: Part | None = None
     pods: list[PodSpec] = field(default_factory=list[PodSpec])
     prior_watts: float = float("nan")
@@ -151,6 +157,7 @@ def _claimed(workload: Workload, policies: Sequence[PowerCappingPolicy]) -> _Row
     specs = [policy.spec for policy in ordered]
     own_watts = [spec.watts_per_replica for spec in specs if spec.watts_per_replica is not None]
     floor = min(spec.min_replicas for spec in specs)
+    least, idle = _performance(specs)
     return _Row(
         key=key_of(workload),
         policy=ordered[0].metadata.name,
@@ -162,6 +169,9 @@ def _claimed(workload: Workload, policies: Sequence[PowerCappingPolicy]) -> _Row
         cap_only=False,
         claimed_twice=len(ordered) > 1,
         workload=workload,
+        violation_tolerance=min(spec.violation.tolerance if spec.violation else 0.0 for spec in specs),
+        least_tokens_per_joule=least,
+        idle_tokens_per_second=idle,
         pods=pod_specs(workload),
         prior_watts=float(
             np.fmax(
@@ -169,6 +179,13 @@ def _claimed(workload: Workload, policies: Sequence[PowerCappingPolicy]) -> _Row
             )
         ),
     )
+
+
+def _performance(specs: Sequence[PowerCappingPolicySpec]) -> tuple[float, float]:
+    """Returns the tokens per joule that a pod has to generate, and the tokens per second up to which it idles."""
+    rules = [spec.performance_power for spec in specs if spec.performance_power is not None]
+    targets = [(rule.tokens_per_joule * (1.0 - rule.tolerance), rule.min_tokens_per_second) for rule in rules]
+    return max(targets, default=(float("nan"), 0.0))
 
 
 def _triggers_of_ours(scaled_object: ScaledObject) -> list[Mapping[str, str]]:
@@ -251,6 +268,9 @@ def _columns(
         eligible_domains=eligible_domains,
         eligible_places=eligible_places,
         claimed_twice=flags(row.claimed_twice for row in rows),
+        violation_tolerance=real(row.violation_tolerance for row in rows),
+        least_tokens_per_joule=real(row.least_tokens_per_joule for row in rows),
+        idle_tokens_per_second=real(row.idle_tokens_per_second for row in rows),
     )
 
 

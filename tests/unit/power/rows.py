@@ -40,6 +40,7 @@ def node_rows(count: int = 1, **columns: Any) -> NodeRows:
         kind_names=(H100,),
         gpus=ints(8, count),
         domains=np.zeros((count, 1), dtype=np.int64),
+        place=ints(0, count),
         places=np.zeros((1, 1), dtype=np.int64),
         cpu_watts=floats(150.0, count),
         cpu_age_seconds=floats(5.0, count),
@@ -52,13 +53,17 @@ def node_rows(count: int = 1, **columns: Any) -> NodeRows:
         platform_age_seconds=floats(np.inf, count),
         interval_seconds=floats(15.0, count),
     )
-    return replace(rows, **columns)
+    rows = replace(rows, **columns)
+    _, place = np.unique(rows.domains, axis=0, return_inverse=True)
+    return replace(rows, place=place.ravel())
 
 
 def pod_rows(count: int = 0, **columns: Any) -> PodRows:
     """Ready pods of service 0 on node 0 with one GPU and four cores, 20 W of CPU and 400 W of GPU, read 5 s ago."""
     rows = PodRows(
         keys=tuple(PodKey("serving", f"pod-{index}") for index in range(count)),
+        uids=tuple(f"uid-{index}" for index in range(count)),
+        row_by_uid={},
         node=ints(0, count),
         service=ints(0, count),
         phase=ints(PodPhase.RUNNING, count),
@@ -68,11 +73,15 @@ def pod_rows(count: int = 0, **columns: Any) -> PodRows:
         gpus=floats(1.0, count),
         cpu_cores=floats(4.0, count),
         since=floats(0.0, count),
+        created=floats(0.0, count),
+        slipped=np.zeros(count, dtype=np.bool_),
         cpu_watts=floats(20.0, count),
         gpu_watts=floats(400.0, count),
         age_seconds=floats(5.0, count),
+        tokens_per_second=floats(np.nan, count),
     )
-    return replace(rows, **columns)
+    rows = replace(rows, **columns)
+    return replace(rows, row_by_uid={uid: row for row, uid in enumerate(rows.uids)})
 
 
 def service_rows(count: int = 1, kinds: int = 1, domains: int = 1, **columns: Any) -> ServiceRows:
@@ -103,6 +112,9 @@ def service_rows(count: int = 1, kinds: int = 1, domains: int = 1, **columns: An
         eligible_domains=np.ones((count, domains), dtype=np.bool_),
         eligible_places=np.ones((count, 1), dtype=np.bool_),
         claimed_twice=np.zeros(count, dtype=np.bool_),
+        violation_tolerance=floats(0.0, count),
+        least_tokens_per_joule=floats(np.nan, count),
+        idle_tokens_per_second=floats(0.0, count),
     )
     return replace(rows, **columns)
 

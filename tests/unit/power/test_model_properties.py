@@ -190,7 +190,9 @@ def test_a_checkpoint_gives_the_same_charges(seed: int) -> None:
             np.testing.assert_allclose(getattr(after, field.name), getattr(before, field.name), err_msg=field.name)
 
 
-def rows_taken(rows: Any, order: Ints, shared: tuple[str, ...] = ("kind_names", "places", "landings")) -> Any:
+def rows_taken(
+    rows: Any, order: Ints, shared: tuple[str, ...] = ("kind_names", "places", "landings", "row_by_uid")
+) -> Any:
     changed: dict[str, Any] = {}
     for field in fields(rows):
         column = getattr(rows, field.name)

@@ -1,17 +1,29 @@
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
 from tests.unit.recommender.frozen_view import (
     FrozenView,
     budget,
+    column,
     deployment,
     measured,
     node,
     pod,
     policy,
     scaled_object,
+)
+from wattkeeper.api.meta import ObjectMeta, ScaleTargetRef
+from wattkeeper.api.power_capping_policy import PerformancePower, ViolationRules
+from wattkeeper.api.power_recommendation import (
+    MovablePod,
+    PowerRecommendation,
+    PowerRecommendationSpec,
+    PowerRecommendationStatus,
+    ViolatingPod,
+    Violation,
 )
 from wattkeeper.api.readings import Column, Mode, PodKey, PodPhase, ServiceKey
 from wattkeeper.cluster.objects import Node, Pod
@@ -201,3 +213,76 @@ def test_an_annotation_raises_what_a_policy_says_and_never_lowers_it() -> None:
     noted = msgspec.structs.replace(plain.metadata, annotations={"wattkeeper.dev/watts-per-replica": "900"})
     view.put(msgspec.structs.replace(plain, metadata=noted))
     assert ReadingsCollector(view).collect(measured(NOW), NOW).services.prior_watts.tolist() == [900.0]
+
+
+def test_tokens_are_each_pods_own_and_unknown_once_they_are_old() -> None:
+    tokens = {PodKey("llm", "chat-abc-1"): 120.0, PodKey("llm", "chat-abc-2"): 80.0}
+    fresh = replace(measured(NOW), pod_tokens_per_second=column(tokens, NOW - 4))
+    old = replace(measured(NOW), pod_tokens_per_second=column(tokens, NOW - 40))
+    collector = ReadingsCollector(cluster())
+    assert sorted(collector.collect(fresh, NOW).pods.tokens_per_second.tolist()) == [80.0, 120.0]
+    assert np.isnan(collector.collect(old, NOW).pods.tokens_per_second).all()
+
+
+def test_pods_are_found_by_uid_after_others_have_gone() -> None:
+    view = cluster()
+    collector = ReadingsCollector(view)
+    view.drop(Pod, "llm", "chat-abc-1")
+    pods = collector.collect(measured(NOW), NOW).pods
+    assert (pods.uids, dict(pods.row_by_uid)) == (("chat-abc-2",), {"chat-abc-2": 0})
+
+
+def test_a_policy_says_what_a_violation_is() -> None:
+    one = policy("chat")
+    rules = PerformancePower(tokens_per_joule=2.0, tolerance=0.25, min_tokens_per_second=5.0)
+    view = cluster()
+    view.put(
+        msgspec.structs.replace(
+            one,
+            spec=msgspec.structs.replace(one.spec, violation=ViolationRules(tolerance=0.05), performance_power=rules),
+        )
+    )
+    services = ReadingsCollector(view).collect(measured(NOW), NOW).services
+    assert services.violation_tolerance.tolist() == [0.05]
+    assert (services.least_tokens_per_joule.tolist(), services.idle_tokens_per_second.tolist()) == ([1.5], [5.0])
+
+
+def test_a_policy_without_rules_tolerates_nothing_and_asks_for_no_performance() -> None:
+    services = ReadingsCollector(cluster()).collect(measured(NOW), NOW).services
+    assert services.violation_tolerance.tolist() == [0.0]
+    assert np.isnan(services.least_tokens_per_joule).all()
+
+
+def test_of_two_policies_the_stricter_violation_rules_hold() -> None:
+    both = {"policy": "chat"}
+    lax, strict = policy("lax", selects=both), policy("strict", selects=both)
+    view = cluster()
+    view.put(
+        msgspec.structs.replace(lax, spec=msgspec.structs.replace(lax.spec, violation=ViolationRules(tolerance=0.5)))
+    )
+    view.put(
+        msgspec.structs.replace(
+            strict,
+            spec=msgspec.structs.replace(
+                strict.spec, performance_power=PerformancePower(tokens_per_joule=3.0, tolerance=0.0)
+            ),
+        )
+    )
+    services = ReadingsCollector(view).collect(measured(NOW), NOW).services
+    assert (services.violation_tolerance.tolist(), services.least_tokens_per_joule.tolist()) == ([0.0], [3.0])
+
+
+def test_what_is_published_of_pods_reaches_the_next_leader() -> None:
+    key = ScaleTargetRef(kind="Deployment", name="chat")
+    said = Violation(type="Slipped", since="2026-01-01T00:00:00Z", pods=(ViolatingPod(name="chat-abc-1", uid="1"),))
+    moves = (MovablePod(name="chat-abc-2", uid="2", budget="rack-1"),)
+    view = cluster()
+    view.put(
+        PowerRecommendation(
+            metadata=ObjectMeta(name="deployment-chat", namespace="llm"),
+            spec=PowerRecommendationSpec(scale_target_ref=key, policy="chat"),
+            status=PowerRecommendationStatus(mode="Off", violations=(said,), movable_pods=moves),
+        )
+    )
+    published = ReadingsCollector(view).collect(measured(NOW), NOW).published[CHAT]
+    assert (published.violations, published.movable_pods) == ((said,), moves)
