@@ -27,6 +27,12 @@ def obstacle_finding(part: Part) -> Finding:
                 f"{service} has a workerSpec: KServe does not scale it. Use an LLMInferenceService, whose groups of "
                 "pods are replicas, to have it capped."
             )
+        case "Canary":
+            reason = "Canary"
+            message = (
+                f"This is a canary of {service}, whose replicas KServe keeps fixed: where the cap does not carry them, "
+                "lower minReplicas of its predictor in spec.canary, or take the canary out."
+            )
         case _:
             reason = "UnknownAutoscaler"
             message = f"{service}: {AUTOSCALER_ANNOTATION} is none of external, keda, hpa and none. Correct it."

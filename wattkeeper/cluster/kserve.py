@@ -7,6 +7,7 @@ LeaderWorkerSet. Names are those that KServe 0.20 gives.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from wattkeeper.api.meta import ObjectMeta
 from wattkeeper.cluster.objects import Slim
 
 AUTOSCALER_ANNOTATION: Final = "serving.kserve.io/autoscalerClass"
+_LONGEST_NAME: Final = 63
 COMPONENTS: Final = ("predictor", "transformer", "explainer")
 REPLICA_FIELDS: Final = frozenset(
     {f"spec.{component}.{bound}Replicas" for component in COMPONENTS for bound in ("min", "max")}
@@ -45,12 +47,22 @@ class Given(Slim, frozen=True, kw_only=True):
 
 
 class Component(Slim, frozen=True, kw_only=True):
-    """A component's bounds. KServe reads a maxReplicas of 0 as unset, and an absent minReplicas as 1."""
+    """A component's bounds. KServe reads a maxReplicas of 0 as unset, and an absent minReplicas as 1.
 
+    Only a predictor's name becomes a part of its Deployment's name.
+    """
+
+    name: str = ""
     annotations: dict[str, str] = {}
     min_replicas: int | None = None
     max_replicas: int | None = None
     worker_spec: Given | None = None
+
+
+class Canary(Slim, frozen=True, kw_only=True):
+    """Another predictor beside the service's own, with replicas that KServe keeps fixed."""
+
+    predictor: Component = Component()
 
 
 class InferenceServiceSpec(Slim, frozen=True, kw_only=True):
@@ -59,6 +71,7 @@ class InferenceServiceSpec(Slim, frozen=True, kw_only=True):
     predictor: Component = Component()
     transformer: Component | None = None
     explainer: Component | None = None
+    canary: tuple[Canary, ...] = ()
 
 
 class InferenceService(Slim, frozen=True, kw_only=True):
@@ -103,6 +116,20 @@ class LLMInferenceService(Slim, frozen=True, kw_only=True):
 
 
 KServeService = InferenceService | LLMInferenceService
+
+
+def child_name(parent: str, suffix: str) -> str:
+    """Returns the name that KServe gives to a workload of an LLMInferenceService (knative.dev/pkg kmeta.ChildName).
+
+    >>> child_name("chat", "-kserve")
+    'chat-kserve'
+    >>> len(child_name("m" * 60, "-kserve-mn-prefill"))
+    63
+    """
+    if len(parent) + len(suffix) <= _LONGEST_NAME:
+        return parent + suffix
+    digest = hashlib.md5(parent.encode(), usedforsecurity=False).hexdigest()
+    return f"{parent[: _LONGEST_NAME - len(digest) - len(suffix)]}{digest}{suffix}"
 
 
 def read_field(service: KServeService, field: str) -> int | None:

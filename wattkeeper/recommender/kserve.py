@@ -23,15 +23,18 @@ from wattkeeper.cluster.kserve import (
     KServeService,
     LLMInferenceService,
     LLMWorkload,
+    child_name,
     read_field,
 )
 from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet
 
 Workload = Deployment | LeaderWorkerSet
 Autoscaler = Literal["external", "keda", "hpa", "none"]
-Obstacle = Literal["", "Knative", "MultiNode", "UnknownAutoscaler"]
+Obstacle = Literal["", "Knative", "MultiNode", "UnknownAutoscaler", "Canary"]
 _GROUP: Final = "serving.kserve.io/"
 _REVISION: Final = "Revision"
+_PREDICTOR: Final = "predictor"
+_CANARY: Final = "canary"
 # How KServe 0.20 calls the workloads of an LLMInferenceService, after its name.
 _LLM_PARTS: Final = {
     "-kserve": "spec",
@@ -99,14 +102,12 @@ class KServeServices:
         if isinstance(service, InferenceService):
             if _revision(workload):
                 return Part(service=service, autoscaler="external", obstacle="Knative")
-            for component in COMPONENTS:
-                found: Component | None = getattr(service.spec, component)
-                if found is not None and name == f"{service.metadata.name}-{component}":
-                    return _component(service, component, found)
-        elif isinstance(service, LLMInferenceService):
-            path = _LLM_PARTS.get(name.removeprefix(service.metadata.name))
-            if path is not None:
-                return _llm_part(service, path)
+            found = _component_of(service, name)
+            return None if found is None else _component(service, *found)
+        if isinstance(service, LLMInferenceService):
+            for suffix, path in _LLM_PARTS.items():
+                if name == child_name(service.metadata.name, suffix):
+                    return _llm_part(service, path)
         return None
 
     def service(self, workload: Workload) -> KServeService | None:
@@ -130,10 +131,9 @@ class KServeServices:
         if service is None:
             return workload.metadata.annotations.get(POLICY_ANNOTATION, "")
         if isinstance(service, InferenceService):
-            component = workload.metadata.name.removeprefix(f"{service.metadata.name}-")
-            own: Component | None = getattr(service.spec, component) if component in COMPONENTS else None
-            if own is not None and POLICY_ANNOTATION in own.annotations:
-                return own.annotations[POLICY_ANNOTATION]
+            found = _component_of(service, workload.metadata.name)
+            if found is not None and POLICY_ANNOTATION in found[1].annotations:
+                return found[1].annotations[POLICY_ANNOTATION]
         return service.metadata.annotations.get(POLICY_ANNOTATION, "")
 
 
@@ -151,7 +151,24 @@ def _revision(workload: Workload) -> bool:
     return any(owner.kind == _REVISION for owner in workload.metadata.owner_references)
 
 
+def _component_of(service: InferenceService, target: str) -> tuple[str, Component] | None:
+    """Returns the component that a Deployment runs, by the names that KServe gives."""
+    name = service.metadata.name
+    for component in COMPONENTS:
+        found: Component | None = getattr(service.spec, component)
+        if found is not None:
+            named = f"{name}-{found.name}" if component == _PREDICTOR and found.name else name
+            if target == f"{named}-{component}":
+                return component, found
+    for canary in service.spec.canary:
+        if target == f"{name}-{canary.predictor.name}-{_PREDICTOR}":
+            return _CANARY, canary.predictor
+    return None
+
+
 def _component(service: InferenceService, name: str, component: Component) -> Part:
+    if name == _CANARY:
+        return Part(service=service, autoscaler="none", obstacle="Canary")
     said = component.annotations.get(AUTOSCALER_ANNOTATION) or service.metadata.annotations.get(AUTOSCALER_ANNOTATION)
     minimum, maximum = f"spec.{name}.minReplicas", f"spec.{name}.maxReplicas"
     if component.worker_spec is not None:

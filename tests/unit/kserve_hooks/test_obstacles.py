@@ -11,7 +11,7 @@ from tests.unit.kserve_hooks.world import NAMESPACE, World
 from wattkeeper.api.conditions import holds
 from wattkeeper.api.meta import ObjectMeta, OwnerReference
 from wattkeeper.cluster.errors import RefusedError
-from wattkeeper.cluster.kserve import InferenceService
+from wattkeeper.cluster.kserve import Canary, Component, InferenceService
 from wattkeeper.cluster.objects import (
     CrossVersionTarget,
     HorizontalPodAutoscaler,
@@ -43,6 +43,18 @@ async def told(world: World, reason: str, *, target: int = 3) -> str:
     assert world.reason() == ("False", reason)
     assert reason in world.events()
     return message(world)
+
+
+async def test_a_canary_s_replicas_are_left_to_its_owner(world: World) -> None:
+    world.policy()
+    service = world.inference_service("hpa", maxReplicas=8)
+    canary = (Canary(predictor=Component(name="v2", min_replicas=2)),)
+    world.cluster.replace(replace(service, spec=replace(service.spec, canary=canary)))
+    world.workload("chat-v2-predictor", service)
+    await world.recommend(1, name="chat-v2-predictor")
+    await world.passes()
+    assert world.reason("chat-v2-predictor") == ("False", "Canary")
+    assert world.bounds() == (None, 8)
 
 
 async def test_a_scaled_object_left_over_from_kserve_is_to_be_deleted(world: World) -> None:

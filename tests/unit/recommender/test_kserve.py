@@ -85,6 +85,19 @@ def test_components_are_parts_of_their_own() -> None:
     assert (found.maximum, found.ceiling(None)) == ("spec.transformer.maxReplicas", 7)
 
 
+def test_a_predictor_with_a_name_of_its_own_is_found_by_it() -> None:
+    service = inference_service(predictor={"name": "v2", "maxReplicas": 7})
+    assert part("chat-v2-predictor", service).maximum == "spec.predictor.maxReplicas"
+    assert KServeServices(FrozenView(service)).part(owned("chat-predictor", service)) is None
+
+
+def test_a_canary_is_left_alone_and_follows_the_policy_that_it_names() -> None:
+    canary = {"trafficPercent": 10, "predictor": {"name": "v2", "annotations": {POLICY: "b"}}}
+    service = inference_service(annotations={POLICY: "a"}, canary=[canary])
+    assert part("chat-v2-predictor", service).obstacle == "Canary"
+    assert KServeServices(FrozenView(service)).policy(owned("chat-v2-predictor", service)) == "b"
+
+
 def test_several_nodes_to_a_replica_are_left_alone() -> None:
     assert part("chat-predictor", inference_service(predictor={"workerSpec": {"pipelineParallelSize": 2}})).obstacle
 
@@ -140,6 +153,17 @@ def test_prefill_is_a_part_of_its_own_as_a_deployment_and_as_groups() -> None:
     service = llm(replicas=1, prefill={"replicas": 2})
     for name in ("chat-kserve-prefill", "chat-kserve-mn-prefill"):
         assert part(name, service).minimum == "spec.prefill.replicas"
+
+
+def test_an_llm_inference_service_with_a_long_name_is_found_by_what_kserve_makes_of_it() -> None:
+    raw: dict[str, Any] = {
+        "metadata": {"name": "m" * 50, "namespace": "llm", "uid": "u"},
+        "spec": {"replicas": 4, "prefill": {}},
+    }
+    service = msgspec.convert(raw, LLMInferenceService)
+    digest = "3ec12b14b783df9b7327487b0a73d80f"
+    assert part(f"{'m' * 13}{digest}-kserve-mn-prefill", service).autoscaler == "external"
+    assert part(f"{'m' * 50}-kserve", service).minimum == "spec.replicas"
 
 
 def test_a_router_s_scheduler_is_no_part() -> None:
