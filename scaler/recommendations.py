@@ -219,8 +219,9 @@ def _enforced(result: StepResult, row: int, found: CapFindings, *, enforcing: bo
             type="CapEnforced",
             holds=False,
             reason="NoTrigger",
-            message="No ScaledObject with a trigger of Wattkeeper's scales this target, and the actuator keeps no "
-            "ceiling for it: add one.",
+            message=hints
+            or "No ScaledObject with a trigger of Wattkeeper's scales this target, and the actuator keeps no ceiling "
+            "for it: add one.",
         )
     if not bool(result.services.enforced[row]):
         return Finding(type="CapEnforced", holds=False, reason="Shedding", message=hints)

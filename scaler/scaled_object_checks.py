@@ -14,6 +14,7 @@ from scaler.scale_down_behavior import (
     stabilization_seconds,
 )
 from wattkeeper.cluster.objects import ScaledObject, Trigger
+from wattkeeper.recommender.pod_metric import OUR_QUERIES, asked_query
 
 EXTERNAL_TRIGGERS = ("external", "external-push")
 RESOURCE_TRIGGERS = ("cpu", "memory")
@@ -53,6 +54,7 @@ def check_scaled_objects(
         names = ", ".join(sorted(one.metadata.name for one in scaled_objects))
         unachievable.append(f"ScaledObjects {names} scale the same target: keep one.")
     for one in scaled_objects:
+        hindrances += _refused(one)
         if our_triggers(one):
             kept, delayed = _unachievable(one, floor), _below_floor(one, floor)
             delayed += _hindrances(one, ceiling, server_minor)
@@ -87,6 +89,20 @@ def _understood(trigger: Trigger) -> bool:
     except MetadataError:
         return False
     return True
+
+
+def _refused(scaled_object: ScaledObject) -> list[str]:
+    """Says what KEDA does not: why a PodMetric that is meant for us gets no answer. KEDA writes it to its log alone."""
+    found: list[str] = []
+    for trigger in scaled_object.spec.triggers:
+        query = asked_query(trigger.metadata)
+        if query is None or not query.startswith(OUR_QUERIES):
+            continue
+        try:
+            parse_metadata(trigger.metadata)
+        except MetadataError as error:
+            found.append(f"ScaledObject {scaled_object.metadata.name} gets no answer: {error}")
+    return found
 
 
 def _unachievable(scaled_object: ScaledObject, floor: int) -> list[str]:

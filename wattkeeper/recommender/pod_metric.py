@@ -15,6 +15,8 @@ from wattkeeper.cluster.objects import ScaledObject
 
 QUERY: Final = "wattkeeper_replicas"
 """What to ask Wattkeeper for."""
+OUR_QUERIES: Final = "wattkeeper"
+"""How a query begins that is meant for Wattkeeper, whatever follows."""
 QUERY_KEY: Final = "metricQuery"
 TARGET_KEY: Final = "targetValue"
 OVER_TIME_KEY: Final = "operationOverTime"

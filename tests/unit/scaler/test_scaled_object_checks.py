@@ -16,6 +16,13 @@ def check(*objects: ScaledObject, floor: int = 0, ceiling: int = 40, server_mino
     return check_scaled_objects(objects, floor=floor, ceiling=ceiling, server_minor=server_minor)
 
 
+def of_kserve(query: str, target: str) -> ScaledObject:
+    """Returns a ScaledObject as KServe makes it of a PodMetric."""
+    metadata = {"metricQuery": f'sum({query}{{namespace="chat", deployment="llm"}})', "targetValue": target}
+    scaled = scaled_object()
+    return replace(scaled, spec=replace(scaled.spec, triggers=(Trigger(type="external", metadata=metadata),)))
+
+
 def test_an_exact_scaled_object_has_nothing_to_say() -> None:
     assert check(scaled_object()) == CapFindings(unachievable=(), hindrances=(), has_trigger=True)
 
@@ -95,6 +102,21 @@ def test_a_scaled_object_of_somebody_elses_scaler_enforces_nothing() -> None:
     foreign = ScaledObject(metadata=scaled.metadata, spec=type(scaled.spec)(triggers=(other,)))
     assert not check(foreign).has_trigger
     assert check().has_trigger is False
+
+
+@pytest.mark.parametrize(
+    ("query", "target", "words"),
+    [("wattkeeper_cap", "1", "answers wattkeeper_replicas alone"), ("wattkeeper_replicas", "2", "target.value")],
+)
+def test_a_pod_metric_that_is_meant_for_us_and_gets_no_answer_is_told_why(query: str, target: str, words: str) -> None:
+    found = check(of_kserve(query, target))
+    assert not found.has_trigger
+    (message,) = found.hindrances
+    assert words in message
+
+
+def test_a_pod_metric_for_somebody_else_is_nothing_to_us() -> None:
+    assert check(of_kserve("vllm:num_requests_running", "10")).hindrances == ()
 
 
 @pytest.mark.parametrize("advanced", [{"horizontalPodAutoscalerConfig": None}, {"horizontalPodAutoscalerConfig": []}])
