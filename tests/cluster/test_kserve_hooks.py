@@ -2,142 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pytest
 
 from tests.cluster.actuator import Actuators
-from tests.cluster.controlplane.api import Api, Object
+from tests.cluster.controlplane.api import Object
 from tests.cluster.controlplane.plane import Plane
-from tests.cluster.controlplane.workloads import inference_service, llm_inference_service
+from tests.cluster.controlplane.workloads import llm_inference_service
 from tests.cluster.installation import Installation
-from tests.cluster.loop import GROUP, SETTLE_SECONDS, Loop
-
-KSERVE = "serving.kserve.io/v1beta1"
-LLM = "serving.kserve.io/v1alpha2"
-KEDA = "keda.sh/v1alpha1"
-CLASS = "serving.kserve.io/autoscalerClass"
-LABEL = "serving.kserve.io/inferenceservice"
-TARGET = "chat-predictor"
-PLENTY_WATTS = 60_000.0
+from tests.cluster.kserve_scene import KSERVE, LLM, LLM_LABEL, PLENTY_WATTS, TARGET, Scene, running_actuators
+from tests.cluster.loop import SETTLE_SECONDS, Loop
 
 
 @pytest.fixture(scope="module")
 def actuators(plane: Plane, kserve: None, lws: None, installation: Installation) -> Iterator[Actuators]:
-    """The actuator as the chart installs it, for the tests of this module alone."""
-    made = Actuators(plane, installation.address)
-
-    async def install() -> None:
-        async with Api(plane.connection) as api:
-            await made.install(api)
-
-    try:
-        # From the main thread: processes die with the thread that starts them.
-        asyncio.run(install())
+    """The actuator, for the tests of this module alone."""
+    with running_actuators(plane, installation) as made:
         yield made
-    finally:
-        made.kill_all()
 
 
 pytestmark = pytest.mark.usefixtures("kserve", "lws", "actuators")
-
-
-class Scene:
-    """A budget over a test's own nodes, and what is asked about one service."""
-
-    def __init__(self, loop: Loop) -> None:
-        self.loop = loop
-        self.bench = loop.bench
-        self.budget = ""
-
-    async def open(self) -> None:
-        await self.loop.nodes(2)
-        self.budget = await self.loop.budget("rack", PLENTY_WATTS)
-
-    async def inference_service(self, autoscaler: str, **predictor: object) -> None:
-        await self.bench.api.create(
-            inference_service(
-                self.bench.namespace, "chat", annotations={CLASS: autoscaler}, predictor=predictor or None
-            )
-        )
-
-    async def policy(self, labels: Mapping[str, str] | None = None, *, lower: bool = False, floor: int = 0) -> None:
-        """Applies a policy that asks for no measured demand."""
-        rules: Object = {"lowerMinReplicas": lower}
-        await self.loop.policy("chat", labels=labels or {LABEL: "chat"}, floor=floor, demand=None, actuation=rules)
-
-    async def remove_policy(self) -> None:
-        await self.bench.api.delete(GROUP, "PowerCappingPolicy", "chat", namespace=self.bench.namespace)
-
-    async def cut_to(self, replicas: int, *, target: str = TARGET, kind: str = "deployment") -> None:
-        """Sets the budget so that it carries so many replicas, and waits for the recommendation."""
-
-        async def decided() -> bool:
-            return (await self.loop.status(target, kind=kind)).get("reason") not in (None, "WarmingUp")
-
-        await self.bench.wait_for(decided, what=f"{target} has a recommendation", timeout_seconds=SETTLE_SECONDS)
-        watts = await self.loop.replica_watts(target, kind=kind)
-        guarded = await self.loop.settled_sum(self.budget)
-        granted = (await self.loop.status(target, kind=kind))["target"]["replicas"]
-        await self.loop.set_limit(self.budget, guarded + (replicas - granted + 0.5) * watts)
-
-        async def granted_now() -> bool:
-            return (await self.loop.status(target, kind=kind))["target"]["replicas"] == replicas
-
-        await self.bench.wait_for(granted_now, what=f"{target} is granted {replicas}", timeout_seconds=SETTLE_SECONDS)
-
-    async def predictor(self) -> Object:
-        found = await self.bench.api.get(KSERVE, "InferenceService", "chat", namespace=self.bench.namespace)
-        return found["spec"]["predictor"]
-
-    async def wait_predictor(self, **bounds: int | None) -> None:
-        async def reached() -> bool:
-            found = await self.predictor()
-            return {name: found.get(name) for name in bounds} == bounds
-
-        await self.bench.wait_for(reached, what=f"the predictor has {bounds}", timeout_seconds=SETTLE_SECONDS)
-
-    async def pods(self) -> set[str]:
-        """Returns the UIDs of the namespace's pods that are not ending."""
-        found = await self.bench.pods()
-        return {one["metadata"]["uid"] for one in found if "deletionTimestamp" not in one["metadata"]}
-
-    async def wait_pods(self, count: int) -> set[str]:
-        async def there() -> set[str] | None:
-            found = await self.bench.ready_pods()
-            whole = len(found) == count and len(await self.pods()) == count
-            return {one["metadata"]["uid"] for one in found} if whole else None
-
-        found = await self.bench.wait_for(there, what=f"{count} ready pods", timeout_seconds=SETTLE_SECONDS)
-        assert found is not None
-        return found
-
-    async def wait_scaled_object(self, name: str, *, there: bool = True) -> None:
-        async def as_wanted() -> bool:
-            found = await self.bench.api.find(KEDA, "ScaledObject", name, namespace=self.bench.namespace)
-            return (found is not None) == there
-
-        what = f"ScaledObject {name} is {'there' if there else 'gone'}"
-        await self.bench.wait_for(as_wanted, what=what, timeout_seconds=SETTLE_SECONDS)
-
-    async def wait_actuated(self, reason: str, *, target: str = TARGET, kind: str = "deployment") -> Object:
-        """Waits until the condition Actuated gives a reason, and returns the status."""
-
-        async def said() -> Object | None:
-            status = await self.loop.status(target, kind=kind)
-            reasons = [one["reason"] for one in status.get("conditions", []) if one["type"] == "Actuated"]
-            return status if reasons == [reason] else None
-
-        found = await self.bench.wait_for(said, what=f"Actuated says {reason}", timeout_seconds=SETTLE_SECONDS)
-        assert found is not None
-        return found
-
-    async def wait_no_recommendation(self, target: str = TARGET, *, kind: str = "deployment") -> None:
-        async def gone() -> bool:
-            return not await self.loop.recommendation(target, kind=kind)
-
-        await self.bench.wait_for(gone, what=f"no recommendation for {target}", timeout_seconds=SETTLE_SECONDS)
 
 
 @pytest.fixture
@@ -292,7 +177,7 @@ async def test_groups_of_an_llm_inference_service_are_lowered_as_replicas(scene:
     bench = scene.bench
     await bench.api.create(llm_inference_service(bench.namespace, "chat", replicas=3, size=2))
     await scene.wait_pods(6)
-    await scene.policy({"app.kubernetes.io/name": "chat"}, lower=True)
+    await scene.policy({LLM_LABEL: "chat"}, lower=True)
     await scene.cut_to(1, target="chat-kserve-mn", kind="leaderworkerset")
     await scene.wait_pods(2)
     await scene.remove_policy()
