@@ -44,7 +44,7 @@ async def start(plane: Plane, built: Built) -> None:
 def _definitions(plane: Plane, built: Built, port: int) -> list[Path]:
     # KServe publishes its definitions with more and with fewer schemas; more would cost the API server 8 s of CPU.
     own = built.folders["kserve-config"] / "crd" / "minimal"
-    needed = (built.folders[name] for name in ("gateway-crds", "inference-crds", "kserve-lws-crds"))
+    needed = (built.folders[name] for name in ("gateway-crds", "inference-crds", "variant-crds", "kserve-lws-crds"))
     # All but patches and kustomizations, which no group begins, and the Gateway API's policy against downgrades.
     plain = [
         file

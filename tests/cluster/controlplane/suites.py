@@ -80,6 +80,12 @@ KSERVE = Suite(
             go_module="sigs.k8s.io/gateway-api-inference-extension",
             path="config/crd/bases",
         ),
+        Folder(
+            name="variant-crds",
+            module="kserve",
+            go_module="github.com/llm-d/llm-d-workload-variant-autoscaler",
+            path="config/crd/bases",
+        ),
         Folder(name="kserve-lws-crds", module="kserve", go_module=LEADER_WORKER_SET_MODULE, path="config/crd/bases"),
     ),
 )
