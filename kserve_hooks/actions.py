@@ -104,6 +104,7 @@ class ServicePlan:
         autoscaler: who scales the service, "" where that does not matter.
         hindered: something stands in the way of its ceiling.
         braked: the brake is on.
+        broken: why nothing could be planned, "" where it could.
     """
 
     key: str
@@ -111,6 +112,7 @@ class ServicePlan:
     autoscaler: str = ""
     hindered: bool = False
     braked: bool = False
+    broken: str = ""
 
 
 def brake_key(key: str) -> str:

@@ -194,7 +194,9 @@ class Brakes:
 
 
 def _note(capped: Capped) -> Brake | None:
-    return None if capped.actuation is None else capped.actuation.brake
+    """Returns what is noted to be held down; a note of nothing, which only an edit by hand leaves, is none."""
+    brake = None if capped.actuation is None else capped.actuation.brake
+    return brake if brake is not None and brake.fields else None
 
 
 def _noted(lever: _Lever, note: Brake | None, now: float) -> Brake:

@@ -61,9 +61,10 @@ class Capped:
 
     @property
     def enforced(self) -> bool:
-        """Says whether the recommendation is to be obeyed."""
+        """Says whether the recommendation is to be obeyed: as long as the policy, too, is there and in such a mode."""
         meta, status = self.recommendation.metadata, self.recommendation.status
-        return status.mode in ENFORCING and self.policy is not None and not meta.deletion_timestamp
+        modes = (status.mode, "" if self.policy is None else self.policy.spec.mode)
+        return all(mode in ENFORCING for mode in modes) and not meta.deletion_timestamp
 
     @property
     def actuation(self) -> Actuation | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 
 from kserve_hooks.actions import Announce, DeleteScaledObject, ServicePlan, SetBrake, SetFields, brake_key
@@ -26,6 +28,8 @@ from wattkeeper.cluster.interface import View
 from wattkeeper.cluster.kserve import InferenceService, LLMInferenceService
 from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, ScaledObject
 from wattkeeper.recommender.kserve import KServeServices
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +80,9 @@ class Planner:
         """
         self._now = now
         fresh = not self._freshness.stale(now)
-        plans = [self._service(one, now, refused, fresh=fresh) for one in find_capped(self._view)]
+        plans = [
+            _guarded(one, partial(self._service, one, now, refused, fresh=fresh)) for one in find_capped(self._view)
+        ]
         return [*plans, *self._orphans(), *self._unknown_policies()]
 
     def sends(self, action: SetFields | SetBrake) -> None:
@@ -96,9 +102,14 @@ class Planner:
     def restoration(self, now: float) -> list[ServicePlan]:
         """Returns what is to be done so that everything is as users had it."""
         self._now = now
-        services = find_capped(self._view)
-        plans = (self._reconciled(one, NOTHING, self._brakes.released(one, now), (), now) for one in services)
-        return [plan for plan in (*plans, *self._orphans()) if plan.actions]
+        plans = (_guarded(one, partial(self._restored, one, now)) for one in find_capped(self._view))
+        return [plan for plan in (*plans, *self._orphans()) if plan.actions or plan.broken]
+
+    def _restored(self, one: Capped, now: float) -> ServicePlan:
+        if one.unseen and one.actuation is not None:
+            broken = f"{one.actuation.kind} {one.actuation.name} cannot be seen, and what was changed of it is noted"
+            return ServicePlan(key=one.recommendation.metadata.uid, actions=(), broken=broken)
+        return self._reconciled(one, NOTHING, self._brakes.released(one, now), (), now)
 
     def _service(self, one: Capped, now: float, refused: Mapping[str, str], *, fresh: bool) -> ServicePlan:
         key = one.recommendation.metadata.uid
@@ -156,6 +167,17 @@ class Planner:
             elif self._announced.get(one.metadata.uid) != name:
                 self._announced[one.metadata.uid] = name
                 yield ServicePlan(key=one.metadata.uid, actions=(Announce(event=policy_unknown(one, name)),))
+
+
+def _guarded(one: Capped, plan: Callable[[], ServicePlan]) -> ServicePlan:
+    """Returns a service's plan. A defect that one service's objects bring out must not stop the others'."""
+    try:
+        return plan()
+    except Exception as error:
+        meta = one.recommendation.metadata
+        LOG.exception("nothing can be planned for PowerRecommendation %s/%s", meta.namespace, meta.name)
+        broken = f"PowerRecommendation {meta.namespace}/{meta.name}: {error}"
+        return ServicePlan(key=meta.uid, actions=(), hindered=True, broken=broken)
 
 
 def _annotation_finding(one: Capped) -> tuple[Finding, ...]:

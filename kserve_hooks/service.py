@@ -180,7 +180,12 @@ class ActuatorService:
         Raises:
             RestoreError: not all could be put back in time.
         """
+        deadline = self._clock.now() + self._options.restore_seconds
         await self.leadership.seize()
+        # Its holder may have renewed it at the same moment.
+        while not self.leadership.holds(self._clock.now()) and self._clock.now() < deadline:
+            await self._clock.sleep(1.0)
+            await self.leadership.seize()
         renewing = asyncio.create_task(self.leadership.run(), name="lease")
         try:
             await self._put_back()
@@ -209,7 +214,8 @@ class ActuatorService:
                 LOG.info("everything is as it was")
                 return
             if now > deadline:
-                left = "; ".join(describe(action) for plan in plans for action in plan.actions)
+                words = (plan.broken or "; ".join(map(describe, plan.actions)) for plan in plans)
+                left = "; ".join(words)
                 within = f"within {self._options.restore_seconds:g} s"
                 raise RestoreError(f"Not everything could be put back {within}: {left or 'caches are incomplete'}")
             if self._current(now):

@@ -13,6 +13,8 @@ PAUSED_REPLICAS: Final = "autoscaling.keda.sh/paused-replicas"
 PAUSE: Final = f"metadata.annotations[{PAUSED_REPLICAS}]"
 MAXIMUM: Final = "spec.maxReplicas"
 MINIMUM: Final = "spec.minReplicas"
+_MOST_DIGITS: Final = 10
+"""KEDA takes an int32."""
 
 Brakeable = HorizontalPodAutoscaler | ScaledObject
 
@@ -22,7 +24,7 @@ def read_held(target: Brakeable, field: str) -> int | None:
     if isinstance(target, HorizontalPodAutoscaler):
         return target.spec.max_replicas if field == MAXIMUM else target.spec.min_replicas
     said = target.metadata.annotations.get(PAUSED_REPLICAS, "")
-    return int(said) if said.isdecimal() else None
+    return int(said) if said.isdecimal() and len(said) <= _MOST_DIGITS else None
 
 
 def is_of_keda(one: HorizontalPodAutoscaler) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -56,6 +57,14 @@ async def test_a_mode_that_enforces_nothing_puts_everything_back(world: World, m
 async def test_a_policy_that_is_gone_puts_everything_back_whatever_the_leader_does(world: World) -> None:
     await capped(world)
     await world.cluster.delete(world.get(PowerCappingPolicy, "capped"))
+    await world.passes(2)
+    assert world.bounds() == (4, 8)
+
+
+async def test_a_policy_whose_mode_changes_puts_everything_back_whatever_the_leader_does(world: World) -> None:
+    await capped(world)
+    policy = world.get(PowerCappingPolicy, "capped")
+    world.cluster.replace(replace(policy, spec=replace(policy.spec, mode="Off")))
     await world.passes(2)
     assert world.bounds() == (4, 8)
 
@@ -167,6 +176,33 @@ async def test_what_cannot_be_put_back_in_time_is_said(world: World) -> None:
     restoring = asyncio.create_task(job.restore())
     await world.clock.forward(200.0)
     with pytest.raises(RestoreError, match=r"spec\.predictor\.maxReplicas from 3 to 8"):
+        await restoring
+
+
+async def test_a_lease_that_its_holder_renews_at_the_same_moment_is_taken_with_the_next_try(world: World) -> None:
+    await capped(world)
+    job = world.replica(called("restore"))
+    hold, tries = world.cluster.hold_lease, 0
+
+    async def contended(**asked: Any) -> bool:
+        nonlocal tries
+        tries += bool(asked.get("by_force"))
+        return await hold(**asked) if tries != 1 else False
+
+    world.cluster.hold_lease = contended
+    restoring = asyncio.create_task(job.restore())
+    await world.clock.forward(150.0)
+    await restoring
+    assert world.bounds() == (4, 8)
+
+
+async def test_a_restoration_does_not_end_well_while_a_service_that_was_changed_cannot_be_seen(world: World) -> None:
+    await capped(world)
+    world.cluster.objects.remove(world.get(InferenceService, "chat"))
+    job = world.replica(called("restore"))
+    restoring = asyncio.create_task(job.restore())
+    await world.clock.forward(200.0)
+    with pytest.raises(RestoreError, match="InferenceService chat cannot be seen"):
         await restoring
 
 
