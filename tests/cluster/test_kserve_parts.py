@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 
@@ -14,9 +15,7 @@ from tests.cluster.installation import Installation
 from tests.cluster.kserve_scene import CLASS, KSERVE, LABEL, LLM, LLM_LABEL, TARGET, Scene, running_actuators
 from tests.cluster.loop import SETTLE_SECONDS, Loop
 
-DECODE, PREFILL, GROUPS = "chat-kserve", "chat-kserve-prefill", "chat-kserve-mn"
-TRANSFORMER = "chat-transformer"
-LWS = "leaderworkerset.x-k8s.io/v1"
+VERSIONS = {"Deployment": "apps/v1", "LeaderWorkerSet": "leaderworkerset.x-k8s.io/v1"}
 PASSED_ON = (
     ("autoscaling/v2", "HorizontalPodAutoscaler", "-hpa"),
     ("llmd.ai/v1alpha1", "VariantAutoscaling", "-va"),
@@ -40,28 +39,59 @@ async def scene(loop: Loop) -> Scene:
     return made
 
 
-async def grants(scene: Scene, *targets: str) -> tuple[int, ...]:
-    return tuple([(await scene.loop.status(target))["target"]["replicas"] for target in targets])
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A scale target of the service."""
+
+    name: str
+    kind: str = "Deployment"
+
+    async def granted(self, scene: Scene) -> int:
+        return (await scene.loop.status(self.name, kind=self.kind.lower()))["target"]["replicas"]
+
+    async def replicas(self, scene: Scene) -> int:
+        version, namespace = VERSIONS[self.kind], scene.bench.namespace
+        return (await scene.bench.api.get(version, self.kind, self.name, namespace=namespace))["spec"]["replicas"]
+
+    async def scale(self, scene: Scene, replicas: int) -> None:
+        change: Object = {"spec": {"replicas": replicas}}
+        version, namespace = VERSIONS[self.kind], scene.bench.namespace
+        await scene.bench.api.patch(version, self.kind, self.name, change, namespace=namespace, sub="scale")
+
+    async def wait_actuated(self, scene: Scene, reason: str) -> None:
+        await scene.wait_actuated(reason, target=self.name, kind=self.kind.lower())
 
 
-async def cut_both(scene: Scene, one: str, other: str, *, below: int) -> None:
-    """Cuts the budget by about a replica of each of two parts, and waits until both are granted fewer than before."""
-    watts = await scene.loop.replica_watts(one) + await scene.loop.replica_watts(other)
-    await scene.loop.set_limit(scene.budget, await scene.loop.settled_sum(scene.budget) - 0.9 * watts)
+DECODE, PREFILL = Target(name="chat-kserve"), Target(name="chat-kserve-prefill")
+PREDICTOR, TRANSFORMER = Target(name=TARGET), Target(name="chat-transformer")
+GROUPS = Target(name="chat-kserve-mn", kind="LeaderWorkerSet")
+PREFILL_GROUPS = Target(name="chat-kserve-mn-prefill", kind="LeaderWorkerSet")
+
+
+async def grants(scene: Scene, *targets: Target) -> tuple[int, ...]:
+    return tuple([await target.granted(scene) for target in targets])
+
+
+async def cut_both(scene: Scene, *targets: Target, below: int) -> None:
+    """Cuts the budget by about a replica of each part, and waits until all are granted fewer than before."""
+    watts = [await scene.loop.replica_watts(one.name, kind=one.kind.lower()) for one in targets]
+    await scene.loop.set_limit(scene.budget, await scene.loop.settled_sum(scene.budget) - 0.9 * sum(watts))
 
     async def cut() -> bool:
-        return max(await grants(scene, one, other)) < below
+        return max(await grants(scene, *targets)) < below
 
-    await scene.bench.wait_for(cut, what=f"{one} and {other} are cut", timeout_seconds=SETTLE_SECONDS)
+    names = " and ".join(one.name for one in targets)
+    await scene.bench.wait_for(cut, what=f"{names} are cut", timeout_seconds=SETTLE_SECONDS)
 
 
-def two_parts(namespace: str, **part: object) -> Object:
+def two_parts(namespace: str, *, size: int = 1, **part: object) -> Object:
     """Returns an LLMInferenceService that decodes and prefills, each with these fields and no number of replicas."""
-    item = llm_inference_service(namespace, "chat")
+    item = llm_inference_service(namespace, "chat", size=size)
     spec = item["spec"]
     del spec["replicas"]
     spec |= part
-    spec["prefill"] = {"annotations": spec["annotations"], "template": spec["template"], **part}
+    shared = ("annotations", "template", "worker", "parallelism")
+    spec["prefill"] = {**{field: spec[field] for field in shared if field in spec}, **part}
     return item
 
 
@@ -70,22 +100,26 @@ async def llm_spec(scene: Scene) -> Object:
     return found["spec"]
 
 
-async def test_prefill_and_decode_that_nobody_scales_get_a_scaled_object_each(scene: Scene) -> None:
+@pytest.mark.parametrize(
+    ("size", "targets"), [(1, (DECODE, PREFILL)), (2, (GROUPS, PREFILL_GROUPS))], ids=["pods", "groups"]
+)
+async def test_prefill_and_decode_that_nobody_scales_get_a_scaled_object_each(
+    scene: Scene, size: int, targets: tuple[Target, ...]
+) -> None:
     bench = scene.bench
-    await bench.api.create(two_parts(bench.namespace))
-    await scene.wait_pods(2)
-    for name in (DECODE, PREFILL):
-        await bench.scale(name, 3)
-    before = await scene.wait_pods(6)
+    await bench.api.create(two_parts(bench.namespace, size=size))
+    await scene.wait_pods(2 * size)
+    for one in targets:
+        await one.scale(scene, 3)
+    before = await scene.wait_pods(6 * size)
     await scene.policy({LLM_LABEL: "chat"}, floor=1)
-    for name in (DECODE, PREFILL):
-        await scene.wait_scaled_object(f"{name}-wk")
-        await scene.wait_actuated("ScaledObjectMade", target=name)
-    await cut_both(scene, DECODE, PREFILL, below=3)
+    for one in targets:
+        await scene.wait_scaled_object(f"{one.name}-wk")
+        await one.wait_actuated(scene, "ScaledObjectMade")
+    await cut_both(scene, *targets, below=3)
 
     async def followed() -> bool:
-        running = await bench.replicas(DECODE), await bench.replicas(PREFILL)
-        return running == await grants(scene, DECODE, PREFILL)
+        return tuple([await one.replicas(scene) for one in targets]) == await grants(scene, *targets)
 
     await bench.wait_for(followed, what="each part runs what it is granted", timeout_seconds=SETTLE_SECONDS)
     assert await scene.pods() <= before
@@ -97,8 +131,8 @@ async def test_the_variant_autoscaler_of_each_part_gets_its_own_maximum(scene: S
     await bench.api.create(item)
     await scene.wait_pods(2)
     await scene.policy({LLM_LABEL: "chat"}, floor=1)
-    for name in (DECODE, PREFILL):
-        await scene.wait_actuated("NothingToWrite", target=name)
+    for one in (DECODE, PREFILL):
+        await one.wait_actuated(scene, "NothingToWrite")
     await cut_both(scene, DECODE, PREFILL, below=6)
 
     async def maxima() -> set[tuple[int, ...]]:
@@ -107,8 +141,8 @@ async def test_the_variant_autoscaler_of_each_part_gets_its_own_maximum(scene: S
         found = {(spec["scaling"]["maxReplicas"], spec["prefill"]["scaling"]["maxReplicas"])}
         for version, kind, suffix in PASSED_ON:
             made = [
-                await bench.api.get(version, kind, f"{name}{suffix}", namespace=bench.namespace)
-                for name in (DECODE, PREFILL)
+                await bench.api.get(version, kind, f"{part.name}{suffix}", namespace=bench.namespace)
+                for part in (DECODE, PREFILL)
             ]
             found.add(tuple(one["spec"]["maxReplicas"] for one in made))
         return found
@@ -124,21 +158,6 @@ async def test_the_variant_autoscaler_of_each_part_gets_its_own_maximum(scene: S
     await bench.wait_for(back, what="the maxima are what they were", timeout_seconds=SETTLE_SECONDS)
 
 
-async def test_groups_that_nobody_scales_get_a_scaled_object_that_counts_groups(scene: Scene) -> None:
-    bench = scene.bench
-    item = llm_inference_service(bench.namespace, "chat", size=2)
-    del item["spec"]["replicas"]
-    await bench.api.create(item)
-    await scene.wait_pods(2)
-    change: Object = {"spec": {"replicas": 3}}
-    await bench.api.patch(LWS, "LeaderWorkerSet", GROUPS, change, namespace=bench.namespace, sub="scale")
-    await scene.wait_pods(6)
-    await scene.policy({LLM_LABEL: "chat"}, floor=1)
-    await scene.wait_scaled_object(f"{GROUPS}-wk")
-    await scene.cut_to(2, target=GROUPS, kind="leaderworkerset")
-    await scene.wait_pods(4)
-
-
 async def test_a_transformer_has_a_ceiling_beside_its_predictor_s(scene: Scene) -> None:
     bench = scene.bench
     item = inference_service(
@@ -151,14 +170,14 @@ async def test_a_transformer_has_a_ceiling_beside_its_predictor_s(scene: Scene) 
     await bench.api.create(item)
     await scene.wait_pods(2)
     await scene.policy(floor=1)
-    for name in (TARGET, TRANSFORMER):
-        await scene.wait_actuated("NothingToWrite", target=name)
-    await cut_both(scene, TARGET, TRANSFORMER, below=6)
+    for one in (PREDICTOR, TRANSFORMER):
+        await one.wait_actuated(scene, "NothingToWrite")
+    await cut_both(scene, PREDICTOR, TRANSFORMER, below=6)
 
     async def followed() -> bool:
         found = await bench.api.get(KSERVE, "InferenceService", "chat", namespace=bench.namespace)
         written = tuple(found["spec"][part]["maxReplicas"] for part in ("predictor", "transformer"))
-        return written == await grants(scene, TARGET, TRANSFORMER)
+        return written == await grants(scene, PREDICTOR, TRANSFORMER)
 
     await bench.wait_for(followed, what="the maxima are what is granted", timeout_seconds=SETTLE_SECONDS)
 
