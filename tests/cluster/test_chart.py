@@ -357,6 +357,32 @@ def test_an_uninstallation_first_puts_back_what_the_actuator_has_changed(plane: 
     assert [one for one in without if one["kind"] == "Job"] == []
 
 
+async def test_an_upgrade_without_the_actuator_first_puts_back_what_it_has_changed(bench: Bench) -> None:
+    release = bench.namespace  # Unique, because roles for the whole cluster are named like the release.
+    chart = (release, str(CHART), f"--namespace={release}", f"--set=crds.install=false,keda.namespace={release}")
+    kubeconfig = bench.plane.kubeconfig
+
+    def upgrade(*more: str) -> list[str]:
+        """Returns the hooks of an upgrade without the actuator; nothing runs here that could do one."""
+        planned = ("--set=actuator.enabled=false", "--dry-run=server", "--output=json", *more)
+        rendered = json.loads(helm("upgrade", *chart, *planned, kubeconfig=kubeconfig))
+        jobs = [one for one in rendered.get("hooks", []) if one["kind"] == "Job"]
+        return [said for job in jobs for said in (*job["events"], job["manifest"])]
+
+    helm("install", *chart, kubeconfig=kubeconfig)
+    try:
+        when, manifest = upgrade()
+        assert when == "pre-upgrade"
+        pod = yaml.safe_load(manifest)["spec"]["template"]["spec"]
+        assert pod["containers"][0]["args"] == ["actuator", "--restore"]
+        assert await bench.api.get("v1", "ServiceAccount", pod["serviceAccountName"], namespace=release)
+        assert upgrade("--set=actuator.restoreOnUninstall=false") == []
+        helm("upgrade", *chart, "--set=actuator.enabled=false", "--no-hooks", kubeconfig=kubeconfig)
+        assert upgrade() == []
+    finally:
+        helm("uninstall", release, f"--namespace={release}", "--no-hooks", kubeconfig=kubeconfig)
+
+
 async def test_an_upgrade_keeps_the_certificates(bench: Bench) -> None:
     release = bench.namespace  # Unique, because roles for the whole cluster are named like the release.
     place = (f"--namespace={release}", f"--set=crds.install=false,keda.namespace={release}")
