@@ -17,7 +17,7 @@ from wattkeeper.api.power_budget import ParentRef, PowerBudget
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
 from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation, PowerRecommendationStatus
 from wattkeeper.api.readings import Mode, ServiceKey
-from wattkeeper.cluster.objects import ScaledObject
+from wattkeeper.cluster.objects import ScaledObject, Trigger
 from wattkeeper.guard.guarded_plan import GrantReason
 from wattkeeper.recommender.result import StepResult
 
@@ -283,6 +283,17 @@ async def test_a_target_without_a_trigger_of_ours_is_not_enforced(publication: P
     await publication.writes(decision(Row()))
     (enforced,) = [one for one in publication.status().conditions if one.type == "CapEnforced"]
     assert (enforced.status, enforced.reason) == ("False", "NoTrigger")
+
+
+async def test_a_target_whose_scaled_object_asks_us_wrongly_is_told_why(publication: Publication) -> None:
+    wrong = {"metricQuery": 'sum(wattkeeper_cap{namespace="chat", deployment="llm"})', "targetValue": "1"}
+    scaled = scaled_object()
+    triggers = (Trigger(type="external", metadata=wrong),)
+    publication.cluster.view.put(replace(scaled, spec=replace(scaled.spec, triggers=triggers)))
+    await publication.writes(decision(Row()))
+    (enforced,) = [one for one in publication.status().conditions if one.type == "CapEnforced"]
+    assert (enforced.status, enforced.reason) == ("False", "NoTrigger")
+    assert "Wattkeeper answers wattkeeper_replicas alone" in enforced.message
 
 
 async def test_a_policy_that_selects_nothing_is_not_ready(publication: Publication) -> None:
