@@ -1,8 +1,9 @@
 """Sends planned actions to the cluster: one service's in order, several services' at once, and only as the leader.
 
 A view is late by a moment, so a write that succeeded is not sent again until the view shows another version of the
-object, or long enough has passed. What the API server or a webhook refuses is left alone for a while. People are told
-of what was done, also where a later write of the same plan failed.
+object, or long enough has passed. What the API server or a webhook refuses is left alone for a while, and so is a
+service whose writes get no answer. People are told of what was done, also where a later write of the same plan failed,
+or where an answer got lost and only the view shows what became of it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,16 @@ from kserve_hooks.actions import (
     describe,
 )
 from kserve_hooks.metrics import ActuatorMetrics
-from wattkeeper.cluster.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError, RefusedError
+from kserve_hooks.outcomes import Outcome, Unanswered
+from kserve_hooks.patience import Patience
+from wattkeeper.cluster.errors import (
+    ClusterError,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    RefusedError,
+    UnreachableError,
+)
 from wattkeeper.cluster.interface import Cluster, EventRecord
 
 LOG = logging.getLogger(__name__)
@@ -78,6 +88,8 @@ class Executor:
         self._refused: dict[str, tuple[str, float]] = {}
         self._unwritable: dict[str, float] = {}
         self._gone: set[str] = set()
+        self._patience = Patience()
+        self._unanswered = Unanswered(cluster.view)
 
     def gone(self) -> frozenset[str]:
         """Returns the keys of plans whose recommendation the API server does not have, whatever the view shows.
@@ -92,8 +104,12 @@ class Executor:
         return {key: message for key, (message, _) in self._refused.items()}
 
     async def execute(self, plans: Iterable[ServicePlan], now: float) -> None:
-        """Executes plans. A failure ends its service's own, and is planned again in the next pass."""
+        """Executes plans. A failure ends its service's own, and is planned again in a later pass."""
         self._sent = {key: one for key, one in self._sent.items() if now - one[1] < LATE_SECONDS}
+        self._patience.forget(now)
+        for outcome in self._unanswered.made(now):
+            self._sent[outcome.subject] = (outcome.version, now)
+            await self._tell(outcome.events)
         self._unwritable = {key: until for key, until in self._unwritable.items() if now < until}
         waiting = iter([plan for plan in plans if plan.actions and plan.key not in self._unwritable])
 
@@ -104,6 +120,8 @@ class Executor:
         await asyncio.gather(*(work() for _ in range(self._concurrency)))
 
     async def _service(self, plan: ServicePlan, now: float) -> None:
+        if self._patience.waits(plan.key, now):
+            return
         done = await self._write(plan, now)
         for one in plan.actions:
             if isinstance(one, Announce) and (one.after is None or any(one.after is each for each in done)):
@@ -129,8 +147,10 @@ class Executor:
                 return done
             self._metrics.writes.labels(kind, "written").inc()
             self._sent[kind, what] = (version, now)
+            self._unanswered.answered((kind, what))
             done.append(action)
             LOG.info("%s", describe(action))
+        self._patience.answered(plan.key)
         return done
 
     async def _tell(self, events: Iterable[EventRecord]) -> None:
@@ -154,11 +174,14 @@ class Executor:
             return
         self._metrics.writes.labels(kind, "failed").inc()
         LOG.warning("cannot %s: %s", describe(action), error)
-        if not isinstance(error, RefusedError | ForbiddenError):
-            return
-        if isinstance(action, Hold | Publish):
+        if isinstance(error, UnreachableError):
+            self._patience.failed(plan.key, error, now)
+            what, version = _subject(action)
+            events = (one.event for one in plan.actions if isinstance(one, Announce) and one.after is action)
+            self._unanswered.add(action, Outcome(subject=(kind, what), version=version, events=tuple(events)), now)
+        elif isinstance(error, RefusedError | ForbiddenError) and isinstance(action, Hold | Publish):
             self._unwritable[plan.key] = now + REFUSED_SECONDS
-        else:
+        elif isinstance(error, RefusedError | ForbiddenError):
             key = brake_key(plan.key) if isinstance(action, SetBrake) else plan.key
             self._refused[key] = (str(error), now + REFUSED_SECONDS)
 

@@ -109,13 +109,13 @@ class EventRecorder:
             self._series.popitem(last=False)
         try:
             await self._create(event, series)
-        except UnreachableError as error:
+        except (UnreachableError, ConflictError) as error:
             self._owe(key, event, series, error)
         except BaseException:
             self._series.pop(key, None)
             raise
 
-    def _owe(self, key: _Key, event: EventRecord, series: _Series, error: UnreachableError) -> None:
+    def _owe(self, key: _Key, event: EventRecord, series: _Series, error: ClusterError) -> None:
         _log.warning("an Event %s is written later: %s", event.reason, error)
         self._owed[key] = (event, series)
         if len(self._owed) > _MOST_OWED:
@@ -142,6 +142,8 @@ class EventRecorder:
             await self._create(event, series)
         except UnreachableError:
             raise
+        except ConflictError:
+            pass  # Nobody else would choose this name: it was written, and the answer got lost.
         except ClusterError as error:
             _log.warning("an Event %s is not written: %s", event.reason, error)
             self._metrics.events_dropped.inc()
@@ -180,15 +182,12 @@ class EventRecorder:
                 "uid": meta.uid,
             },
         }
-        try:
-            await self._connection.request(
-                "POST",
-                EVENTS.collection(series.namespace),
-                query={"fieldManager": FIELD_MANAGER},
-                body=msgspec.json.encode(body),
-            )
-        except ConflictError:
-            return  # Nobody else would choose this name: it was written, and the answer got lost.
+        await self._connection.request(
+            "POST",
+            EVENTS.collection(series.namespace),
+            query={"fieldManager": FIELD_MANAGER},
+            body=msgspec.json.encode(body),
+        )
 
     async def _raise_count(self, series: _Series) -> None:
         body = {"series": {"count": series.count, "lastObservedTime": micro_time(series.seen_at)}}
@@ -201,9 +200,10 @@ class EventRecorder:
         )
 
 
-def _asked(error: UnreachableError) -> float:
+def _asked(error: ClusterError) -> float:
     """Returns for how long the API server wants to be left alone; no Event is worth more than a minute's silence."""
-    return min(error.retry_after_seconds or 0.0, 60.0)
+    asked = error.retry_after_seconds if isinstance(error, UnreachableError) else None
+    return min(asked or 0.0, 60.0)
 
 
 def _new_series(event: EventRecord, now: float) -> _Series:

@@ -125,10 +125,11 @@ async def test_an_event_that_was_refused_is_written_the_next_time(api: FakeApi, 
     assert len(written(api)) == 1
 
 
+@pytest.mark.parametrize("first", [503, 409])
 async def test_an_event_without_an_answer_is_written_later_as_of_when_it_was(
-    api: FakeApi, make_cluster: MakeCluster, clock: PausingClock, eventually: Eventually
+    api: FakeApi, make_cluster: MakeCluster, clock: PausingClock, eventually: Eventually, first: int
 ) -> None:
-    api.answers["POST", EVENTS] += [Answer(code=503), Answer(code=503)]
+    api.answers["POST", EVENTS] += [Answer(code=first), Answer(code=503)]
     await make_cluster().record(event())
     for pause in (1.0, 2.0):
         await eventually(lambda pause=pause: clock.pauses[-1:] == [pause])
