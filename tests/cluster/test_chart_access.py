@@ -117,6 +117,8 @@ async def test_the_actuator_may_do_what_it_must_and_no_more(bench: Bench) -> Non
         "scaledobjects": ("create", "patch", "delete"),
         "horizontalpodautoscalers": ("patch",),
         "powerrecommendations": ("patch",),
+        "powermigrations": ("create", "patch", "delete"),
+        "pods": ("patch",),
     }
     async with Api(connection) as api:
         for kind in WATCHED_BY_ACTUATOR:
@@ -127,12 +129,20 @@ async def test_the_actuator_may_do_what_it_must_and_no_more(bench: Bench) -> Non
                 expected = verb in written.get(resource.plural, ())
                 found = await allowed(api, verb, resource.plural, group=resource.group)
                 assert found == expected, f"{verb} {resource.plural}"
-        assert await allowed(api, "patch", "powerrecommendations", group="wattkeeper.dev", sub="status")
+        for kind in ("powerrecommendations", "powermigrations"):
+            assert await allowed(api, "patch", kind, group="wattkeeper.dev", sub="status")
+            assert await allowed(api, "get", kind, group="wattkeeper.dev", namespace=other)
+        assert await allowed(api, "list", "endpointslices", group="discovery.k8s.io", namespace=other)
+        assert await allowed(api, "get", "pods", namespace=other)
+        assert await allowed(api, "create", "pods", sub="eviction", namespace=other)
+        for sub in ("status", "binding", "ephemeralcontainers", "resize"):
+            for verb in ("create", "patch", "update"):
+                assert not await allowed(api, verb, "pods", sub=sub, namespace=other), f"{verb} pods/{sub}"
         assert await allowed(api, "create", "events", group="events.k8s.io", namespace=other)
         leases = "coordination.k8s.io"
         assert await allowed(api, "patch", "leases", group=leases, namespace=own, name="wattkeeper-actuator")
         assert not await allowed(api, "patch", "leases", group=leases, namespace=own, name="wattkeeper-scaler")
         assert not await allowed(api, "create", "leases", group=leases, namespace=other)
         assert not await allowed(api, "patch", "deployments", group="apps", sub="scale", namespace=other)
-        for resource in ("pods", "secrets", "configmaps", "nodes"):
+        for resource in ("secrets", "configmaps", "nodes"):
             assert not await allowed(api, "list", resource, namespace=own), resource

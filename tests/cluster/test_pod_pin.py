@@ -1,11 +1,16 @@
-"""The scaler's own account may take the gate off pods, and the API server refuses whatever else it might do to them."""
+"""What the chart's own accounts may do to pods: the scaler's takes the gate off, the actuator's sets deletion costs.
+
+The API server refuses whatever else they might do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from tests.cluster.backstop import POLICIES, POLICY, install_policies
@@ -15,6 +20,8 @@ from tests.cluster.controlplane.bench import Account, Bench
 from tests.cluster.controlplane.errors import ApiError
 from wattkeeper.api.admission import POWER_GATE
 from wattkeeper.cluster.client import KubernetesCluster
+from wattkeeper.cluster.disruption import DELETION_COST
+from wattkeeper.cluster.errors import ConflictError
 from wattkeeper.cluster.kubeconfig import KubeconfigCredentials
 from wattkeeper.cluster.objects import NodeSelectorRequirement, NodeSelectorTerm, Pod
 
@@ -32,13 +39,24 @@ TOLERATED = [
     }
     for taint in ("not-ready", "unreachable")
 ]
+COST: Object = {"metadata": {"annotations": {DELETION_COST: "7"}}}
 OPEN: Object = {"spec": {"schedulingGates": [{"name": POWER_GATE, "$patch": "delete"}]}}
 
 
 @pytest.fixture
 async def account(bench: Bench) -> Account:
     """The scaler's account, with the chart's roles and pinned by its policy."""
-    access = rendered_access(release=bench.namespace, namespace=bench.namespace)
+    return await pinned_account(bench, "scaler")
+
+
+@pytest.fixture
+async def actuator(bench: Bench) -> Account:
+    """The actuator's account, likewise."""
+    return await pinned_account(bench, "actuator")
+
+
+async def pinned_account(bench: Bench, component: str) -> Account:
+    access = rendered_access(component, release=bench.namespace, namespace=bench.namespace)
     for item in access:
         await bench.apply(item)
     (name,) = (one["metadata"]["name"] for one in access if one["kind"] == "ServiceAccount")
@@ -105,25 +123,41 @@ async def spec_of(bench: Bench, name: str = "chat") -> dict[str, Any]:
     return (await bench.api.get("v1", "Pod", name, namespace=bench.namespace))["spec"]
 
 
-async def test_the_gate_comes_off_and_required_nodes_tighten_as_the_product_does_it(
-    bench: Bench, account: Account
-) -> None:
-    await bench.api.create(pod(bench, containers=30))
+@asynccontextmanager
+async def product_of(account: Account) -> AsyncGenerator[KubernetesCluster]:
+    """The product's own client, under an account."""
     cluster = KubernetesCluster(
         KubeconfigCredentials(file=account.kubeconfig), registry=CollectorRegistry(), kinds=(Pod,)
     )
     await cluster.start()
     try:
-
-        async def there() -> Pod | None:
-            return cluster.view.get(Pod, bench.namespace, "chat")
-
-        found = await bench.wait_for(there, what="the view shows the pod")
-        assert found is not None
-        away = NodeSelectorRequirement(key="rack", operator="NotIn", values=("r2",))
-        await cluster.open_gate(found, terms=(NodeSelectorTerm(match_expressions=(away,)),))
+        yield cluster
     finally:
         await cluster.stop()
+
+
+async def shown(
+    bench: Bench, cluster: KubernetesCluster, name: str = "chat", *, where: Callable[[Pod], bool] = bool
+) -> Pod:
+    """Waits until the view shows a pod as it shall be."""
+
+    async def there() -> Pod | None:
+        found = cluster.view.get(Pod, bench.namespace, name)
+        return found if found is not None and where(found) else None
+
+    found = await bench.wait_for(there, what="the view shows the pod")
+    assert found is not None
+    return found
+
+
+async def test_the_gate_comes_off_and_required_nodes_tighten_as_the_product_does_it(
+    bench: Bench, account: Account
+) -> None:
+    await bench.api.create(pod(bench, containers=30))
+    async with product_of(account) as cluster:
+        found = await shown(bench, cluster)
+        away = NodeSelectorRequirement(key="rack", operator="NotIn", values=("r2",))
+        await cluster.open_gate(found, terms=(NodeSelectorTerm(match_expressions=(away,)),))
     spec = await spec_of(bench)
     assert spec["schedulingGates"] == [{"name": OTHER_GATE}]
     assert spec["affinity"]["nodeAffinity"][REQUIRED]["nodeSelectorTerms"] == [
@@ -143,9 +177,11 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "a deadline": ({"spec": {"activeDeadlineSeconds": 1}}, "nothing of a pod's spec"),
     "a node selector": ({"spec": {"nodeSelector": {"rack": "r1"}}}, "nothing of a pod's spec"),
-    "a label": ({"metadata": {"labels": {"app": "other"}}}, "no label, annotation, owner or finalizer"),
-    "a label that is new": ({"metadata": {"labels": {"new": "x"}}}, "no label, annotation, owner or finalizer"),
-    "an annotation": ({"metadata": {"annotations": {"note": None}}}, "no label, annotation, owner or finalizer"),
+    "a label": ({"metadata": {"labels": {"app": "other"}}}, "no label, owner or finalizer"),
+    "a label that is new": ({"metadata": {"labels": {"new": "x"}}}, "no label, owner or finalizer"),
+    "an annotation": ({"metadata": {"annotations": {"note": None}}}, "no annotation of a pod"),
+    "an annotation's value": ({"metadata": {"annotations": {"note": "y"}}}, "no annotation of a pod"),
+    "an annotation that is new": ({"metadata": {"annotations": {"new": "y"}}}, "no annotation of a pod"),
     "a gate of somebody else": (
         {"spec": {"schedulingGates": [{"name": OTHER_GATE, "$patch": "delete"}]}},
         "its own gate",
@@ -169,6 +205,56 @@ async def test_the_scalers_account_may_not_change(bench: Bench, own: Api, what: 
     before = await spec_of(bench)
     assert why in await refused(own, bench, change)
     assert await spec_of(bench) == before
+
+
+async def test_the_scalers_account_may_not_say_which_pods_go(bench: Bench, own: Api) -> None:
+    await bench.api.create(pod(bench))
+    assert "no annotation of a pod" in await refused(own, bench, COST)
+
+
+@pytest.mark.parametrize("annotations", [{}, {"note": "x"}], ids=["without annotations", "with another annotation"])
+async def test_a_deletion_cost_comes_and_goes_as_the_product_does_it(
+    bench: Bench, actuator: Account, annotations: dict[str, str]
+) -> None:
+    made = pod(bench)
+    made["metadata"]["annotations"] = annotations
+    await bench.api.create(made)
+    async with product_of(actuator) as cluster:
+        await cluster.set_deletion_cost(await shown(bench, cluster), -100)
+        found = await shown(bench, cluster, where=lambda one: DELETION_COST in one.metadata.annotations)
+        assert found.metadata.annotations == {**annotations, DELETION_COST: "-100"}
+        await cluster.set_deletion_cost(found, None)
+        found = await shown(bench, cluster, where=lambda one: DELETION_COST not in one.metadata.annotations)
+        assert found.metadata.annotations == annotations
+
+
+async def test_a_deletion_cost_that_somebody_has_written_meanwhile_stays(bench: Bench, actuator: Account) -> None:
+    made = pod(bench)
+    del made["metadata"]["annotations"]
+    await bench.api.create(made)
+    async with product_of(actuator) as cluster:
+        found = await shown(bench, cluster)
+        assert await refused(bench.api, bench, COST) == ""
+        with pytest.raises(ConflictError):
+            await cluster.set_deletion_cost(found, -100)
+        with pytest.raises(ConflictError):
+            await cluster.set_deletion_cost(replace(found, metadata=replace(found.metadata, annotations={"a": "b"})), 1)
+    meta = (await bench.api.get("v1", "Pod", "chat", namespace=bench.namespace))["metadata"]
+    assert meta["annotations"] == {DELETION_COST: "7"}
+
+
+@pytest.mark.parametrize("what", ["an image", "a label", "an annotation that is new", "an annotation's value"])
+async def test_the_actuators_account_may_not_change(bench: Bench, actuator: Account, what: str) -> None:
+    await bench.api.create(pod(bench))
+    change, why = REFUSED[what]
+    async with Api(actuator.connection) as api:
+        assert why in await refused(api, bench, change)
+
+
+async def test_the_actuators_account_may_not_take_the_gate_off(bench: Bench, actuator: Account) -> None:
+    await bench.api.create(pod(bench))
+    async with Api(actuator.connection) as api:
+        assert "its own gate" in await refused(api, bench, OPEN)
 
 
 async def test_others_are_not_pinned(bench: Bench, own: Api) -> None:
