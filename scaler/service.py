@@ -190,6 +190,10 @@ class RecommenderService:
             return None
         try:
             result = await self._decide_and_publish()
+        except ClusterError as error:
+            LOG.warning("nothing is decided, the next tick tries again: %s", error)
+            self._metrics.ticks.labels("failed").inc()
+            return None
         except Exception:  # A defect in one tick must not end the service that holds the budget.
             LOG.exception("a tick failed; the next one tries again")
             self._metrics.ticks.labels("failed").inc()

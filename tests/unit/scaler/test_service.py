@@ -170,6 +170,18 @@ async def test_state_that_cannot_be_reached_is_not_given_up(cluster: MemoryClust
     assert replica.deciders[-1].restored == b"earlier"
 
 
+async def test_state_that_cannot_be_reached_is_no_defect_of_ours(
+    cluster: MemoryCluster, clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster.states["wattkeeper-model"] = UnreachableError("try again")
+    one = Replica(cluster, clock)
+    await one.service.leadership.renew()
+    await one.service.tick()
+
+    assert [(said.levelname, said.exc_info) for said in caplog.records] == [("WARNING", None)]
+    assert "try again" in caplog.text
+
+
 async def test_state_is_kept_every_minute(cluster: MemoryCluster, clock: HandClock) -> None:
     replica = Replica(cluster, clock)
     kept: list[float] = []
