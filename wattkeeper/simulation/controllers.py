@@ -162,6 +162,8 @@ def victims(pods: Sequence[Pod], count: int, *, beside: Sequence[Pod] = ()) -> l
         count: how many.
         beside: pods of the Deployment's other sets.
     """
+    if not count:
+        return []
     on_node = Counter(pod.spec.node_name for pod in (*pods, *beside))
 
     def rank(pod: Pod) -> tuple[bool, bool, bool, int, int]:
