@@ -12,6 +12,7 @@ from kserve_hooks.obstacles import in_the_way, obstacle_finding
 from kserve_hooks.scaled_objects import TriggerOptions, our_scaled_object, scaled_object_name
 from wattkeeper.api.conditions import Finding
 from wattkeeper.cluster.actuation import is_ours
+from wattkeeper.cluster.kserve import read_field
 from wattkeeper.cluster.objects import ScaledObject
 from wattkeeper.recommender.kserve import Part
 from wattkeeper.recommender.pod_metric import asks_for_replicas
@@ -77,6 +78,8 @@ def _settled(capped: Capped, part: Part, path: str, rises: Rises, key: str, now:
     held = capped.recorded().get(path)
     status = capped.recommendation.status
     in_force = asked if held is None else min(held.written, asked)
+    if held is not None and fresh and not held.is_ours(read_field(part.service, path)):
+        in_force = asked  # The user's value is back, and the note of it goes with this pass.
     # A trigger that tells the number leaves to the ceiling what a budget binds, as on a ScaledObject of ours.
     told = any(map(asks_for_replicas, capped.scaled_objects))
     wanted = min(hard_ceiling(status, in_force) if told else status.target.replicas, asked)

@@ -95,3 +95,17 @@ def test_names_of_our_scaled_objects_fit_into_a_label(target: str) -> None:
     assert len(name) <= 63
     assert name.endswith("-wk")
     assert name != scaled_object_name(target[:-1] + "b")
+
+
+async def test_a_ceiling_that_has_risen_to_the_user_s_own_maximum_stays_there(world: World) -> None:
+    world.policy()
+    world.inference_service("hpa", maxReplicas=8)
+    await world.recommend(3)
+    await world.passes(3)
+    await world.recommend(9)
+    await world.passes(17)
+    seen: list[int | None] = []
+    for _ in range(20):
+        await world.passes()
+        seen.append(world.bounds()[1])
+    assert set(seen) == {8}
