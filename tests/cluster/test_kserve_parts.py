@@ -16,10 +16,12 @@ from tests.cluster.kserve_scene import CLASS, KSERVE, LABEL, LLM, LLM_LABEL, TAR
 from tests.cluster.loop import SETTLE_SECONDS, Loop
 
 VERSIONS = {"Deployment": "apps/v1", "LeaderWorkerSet": "leaderworkerset.x-k8s.io/v1"}
-PASSED_ON = (
-    ("autoscaling/v2", "HorizontalPodAutoscaler", "-hpa"),
-    ("llmd.ai/v1alpha1", "VariantAutoscaling", "-va"),
-)
+# What KServe passes a maximum on to: kind, version, the end of its name, the field.
+VARIANT = ("VariantAutoscaling", "llmd.ai/v1alpha1", "-va", "maxReplicas")
+BACKENDS = {
+    "hpa": ("HorizontalPodAutoscaler", "autoscaling/v2", "-hpa", "maxReplicas"),
+    "keda": ("ScaledObject", "keda.sh/v1alpha1", "-keda", "maxReplicaCount"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +127,10 @@ async def test_prefill_and_decode_that_nobody_scales_get_a_scaled_object_each(
     assert await scene.pods() <= before
 
 
-async def test_the_variant_autoscaler_of_each_part_gets_its_own_maximum(scene: Scene) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_the_variant_autoscaler_of_each_part_gets_its_own_maximum(scene: Scene, backend: str) -> None:
     bench = scene.bench
-    item = two_parts(bench.namespace, scaling={"minReplicas": 1, "maxReplicas": 6, "wva": {"hpa": {}}})
+    item = two_parts(bench.namespace, scaling={"minReplicas": 1, "maxReplicas": 6, "wva": {backend: {}}})
     await bench.api.create(item)
     await scene.wait_pods(2)
     await scene.policy({LLM_LABEL: "chat"}, floor=1)
@@ -139,12 +142,12 @@ async def test_the_variant_autoscaler_of_each_part_gets_its_own_maximum(scene: S
         """Returns the two parts' maxima: as the service has them, and as KServe passes them on."""
         spec = await llm_spec(scene)
         found = {(spec["scaling"]["maxReplicas"], spec["prefill"]["scaling"]["maxReplicas"])}
-        for version, kind, suffix in PASSED_ON:
+        for kind, version, suffix, field in (VARIANT, BACKENDS[backend]):
             made = [
                 await bench.api.get(version, kind, f"{part.name}{suffix}", namespace=bench.namespace)
                 for part in (DECODE, PREFILL)
             ]
-            found.add(tuple(one["spec"]["maxReplicas"] for one in made))
+            found.add(tuple(one["spec"][field] for one in made))
         return found
 
     async def followed() -> bool:

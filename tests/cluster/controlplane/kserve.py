@@ -30,7 +30,7 @@ async def start(plane: Plane, built: Built) -> None:
     ports: dict[str, int] = dict(zip((MANAGER, LLM_MANAGER), free_ports(2), strict=True))
     async with Api(plane.connection) as api:
         await api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-        await api.apply(_configuration(config))
+        await api.apply(_configuration(config, plane.prometheus_url))
         # Each controller looks once, at its start, for the kinds that it may own.
         await api.install_definitions(_definitions(plane, built, ports[LLM_MANAGER]))
         await plane.add(
@@ -67,11 +67,15 @@ def _converted(plane: Plane, file: Path, port: int) -> Path:
     return copy
 
 
-def _configuration(config: Path) -> Object:
-    """Returns KServe's own settings, but for the mode: the default one needs Knative."""
+def _configuration(config: Path, prometheus_url: str | None) -> Object:
+    """Returns KServe's own settings, but for the mode: the default one needs Knative.
+
+    And with what KEDA needs to read the numbers of the Workload Variant Autoscaler, which is not there to tell any.
+    """
     (item,) = webhooks.read_objects(config / "configmap" / "inferenceservice.yaml")
     item["metadata"]["namespace"] = NAMESPACE
     item["data"]["deploy"] = json.dumps({"defaultDeploymentMode": "Standard"})
+    item["data"]["autoscaling-wva-controller-config"] = json.dumps({"prometheus": {"url": prometheus_url}})
     return item
 
 
