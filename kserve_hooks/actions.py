@@ -70,11 +70,13 @@ class SetBrake:
     Attributes:
         fields: field and value, None to take a field away.
         released: they are what there was before.
+        if_ours: only if the actuator, by what the API server remembers, has written what is there.
     """
 
     target: Brakeable
     fields: tuple[tuple[str, int | None], ...]
     released: bool = False
+    if_ours: bool = False
 
 
 Write = Hold | Publish | SetFields | ApplyScaledObject | DeleteScaledObject | SetBrake
@@ -139,11 +141,12 @@ def describe(action: Action) -> str:
             return f"{verb} ScaledObject {_name(wanted)} with maxReplicaCount {wanted.spec.max_replica_count}"
         case DeleteScaledObject(gone=gone):
             return f"delete ScaledObject {_name(gone)}"
-        case SetBrake(target=target, fields=fields):
+        case SetBrake(target=target, fields=fields, if_ours=if_ours):
             changes = ", ".join(
                 f"{field} from {_said(read_held(target, field))} to {_said(value)}" for field, value in fields
             )
-            return f"set {changes} of {type(target).__name__} {_name(target)}"
+            condition = " if it is the actuator's own" if if_ours else ""
+            return f"set {changes} of {type(target).__name__} {_name(target)}{condition}"
         case Announce(event=event):
             return f"record {event.reason}: {event.note}"
 

@@ -199,9 +199,9 @@ class Executor:
                 await self._cluster.apply_scaled_object(wanted)
             case DeleteScaledObject(gone=gone):
                 await self._cluster.delete_scaled_object(gone)
-            case SetBrake(target=target, fields=fields):
+            case SetBrake(target=target, fields=fields, if_ours=if_ours):
                 self._witness.sends(action)
-                await self._cluster.set_brake(target, dict(fields))
+                await self._cluster.set_brake(target, dict(fields), if_ours=if_ours)
                 self._witness.wrote(action)
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 
-from kserve_hooks.actions import Announce, DeleteScaledObject, ServicePlan, SetBrake, SetFields, brake_key
+from kserve_hooks.actions import Announce, ServicePlan, SetBrake, SetFields, brake_key
 from kserve_hooks.brake import Brakes, Braking
 from kserve_hooks.capped import Capped, find_capped
 from kserve_hooks.ceilings import Rises
 from kserve_hooks.desired import NOTHING, Desired, desired
 from kserve_hooks.events import events_of, policy_unknown
+from kserve_hooks.orphans import Orphans
 from kserve_hooks.outage import Outage, OutageOptions
 from kserve_hooks.reconcile import reconcile
 from kserve_hooks.reverts import RevertOptions, Sightings
@@ -21,12 +22,10 @@ from kserve_hooks.scaled_objects import TriggerOptions
 from wattkeeper.api.conditions import Finding
 from wattkeeper.api.marks import POLICY_ANNOTATION
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
-from wattkeeper.api.power_recommendation import PowerRecommendation
-from wattkeeper.cluster.actuation import is_ours
 from wattkeeper.cluster.freshness import Freshness
 from wattkeeper.cluster.interface import View
 from wattkeeper.cluster.kserve import InferenceService, LLMInferenceService
-from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, ScaledObject
+from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet
 from wattkeeper.recommender.kserve import KServeServices
 
 LOG = logging.getLogger(__name__)
@@ -67,6 +66,7 @@ class Planner:
         self._rises = Rises(raise_seconds=options.raise_seconds)
         self._sightings = Sightings()
         self._brakes = Brakes(scaler, options.trigger, options.outage)
+        self._orphans = Orphans(view)
         self._announced: dict[str, str] = {}
         self._now = 0.0
 
@@ -83,7 +83,8 @@ class Planner:
         plans = [
             _guarded(one, partial(self._service, one, now, refused, fresh=fresh)) for one in find_capped(self._view)
         ]
-        return [*plans, *self._orphans(), *self._unknown_policies()]
+        orphans = (*self._orphans.scaled_objects(), *self._orphans.pauses(now))
+        return [*plans, *orphans, *self._unknown_policies()]
 
     def sends(self, action: SetFields | SetBrake) -> None:
         """Notes a write that is about to be sent, in the pass that was planned last."""
@@ -103,7 +104,8 @@ class Planner:
         """Returns what is to be done so that everything is as users had it."""
         self._now = now
         plans = (_guarded(one, partial(self._restored, one, now)) for one in find_capped(self._view))
-        return [plan for plan in (*plans, *self._orphans()) if plan.actions or plan.broken]
+        orphans = (*self._orphans.scaled_objects(), *self._orphans.pauses(now, unnoted_seconds=0.0))
+        return [plan for plan in (*plans, *orphans) if plan.actions or plan.broken]
 
     def _restored(self, one: Capped, now: float) -> ServicePlan:
         if one.unseen and one.actuation is not None:
@@ -136,20 +138,6 @@ class Planner:
             hindered=found.hindered,
             braked=braking.note is not None,
         )
-
-    def _orphans(self) -> Iterator[ServicePlan]:
-        """ScaledObjects of ours that no recommendation stands behind any more."""
-        known = {
-            (one.metadata.namespace, one.spec.scale_target_ref.kind, one.spec.scale_target_ref.name)
-            for one in self._recommendations()
-        }
-        for one in self._view.all(ScaledObject).values():
-            target = one.spec.scale_target_ref
-            if is_ours(one) and (one.metadata.namespace, target.kind, target.name) not in known:
-                yield ServicePlan(key=one.metadata.uid, actions=(DeleteScaledObject(gone=one),))
-
-    def _recommendations(self) -> Iterator[PowerRecommendation]:
-        yield from self._view.all(PowerRecommendation).values()
 
     def _unknown_policies(self) -> Iterator[ServicePlan]:
         """Annotations that name no policy, said once a term."""

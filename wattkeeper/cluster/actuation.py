@@ -12,11 +12,11 @@ from msgspec.structs import replace
 from wattkeeper.api.meta import Condition, Wire
 from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
 from wattkeeper.cluster.answers import read_answer
-from wattkeeper.cluster.braking import Brakeable, brake_patch, check_brake
+from wattkeeper.cluster.braking import PAUSED_REPLICAS, Brakeable, brake_patch, check_brake
 from wattkeeper.cluster.connection import MERGE_PATCH, Connection
 from wattkeeper.cluster.encoding import applied, written
 from wattkeeper.cluster.errors import ConflictError, NotFoundError, RefusedError
-from wattkeeper.cluster.kserve import REPLICA_FIELDS, KServeService
+from wattkeeper.cluster.kserve import REPLICA_FIELDS, KServeService, ManagedFields
 from wattkeeper.cluster.objects import ScaledObject
 from wattkeeper.cluster.parts import PartWriter
 from wattkeeper.cluster.resources import RESOURCES
@@ -60,6 +60,14 @@ def _notes(seen: Actuation | None, body: bytes) -> bool:
     less than the note that is there, and must not replace it: it may be all that is left of what a user had.
     """
     return read_answer(body, _Noted).status.actuation == seen
+
+
+class _OwnedMeta(Wire, frozen=True, kw_only=True):
+    managed_fields: tuple[ManagedFields, ...] = ()
+
+
+class _Owned(Wire, frozen=True, kw_only=True):
+    metadata: _OwnedMeta = _OwnedMeta()
 
 
 class ActuationWriter:
@@ -164,10 +172,16 @@ class ActuationWriter:
             if (await self._parts.look(resource, meta)).uid == meta.uid:
                 raise
 
-    async def set_brake(self, target: Brakeable, fields: Mapping[str, int | None]) -> None:
-        """Holds down what KEDA scales by, or lets it go, where it is still as it was seen."""
+    async def set_brake(self, target: Brakeable, fields: Mapping[str, int | None], *, if_ours: bool = False) -> None:
+        """Holds down what KEDA scales by, or lets it go, where it is still as it was seen.
+
+        Raises:
+            ConflictError: it is not, or somebody else's pause is there (`if_ours`).
+        """
         check_brake(target, fields)
         meta = target.metadata
+        if if_ours and await self._pausers(target) != {ACTUATOR_MANAGER}:
+            raise ConflictError(f"The pause of ScaledObject {meta.namespace}/{meta.name} is somebody else's.")
         await self._connection.request(
             "PATCH",
             RESOURCES[type(target)].item(meta.namespace, meta.name),
@@ -175,3 +189,13 @@ class ActuationWriter:
             body=msgspec.json.encode(brake_patch(target, fields)),
             content_type=MERGE_PATCH,
         )
+
+    async def _pausers(self, target: Brakeable) -> set[str]:
+        """Returns who has written the pause that is there, as the API server remembers it."""
+        resource, meta = RESOURCES[type(target)], target.metadata
+        body = await self._connection.request("GET", resource.item(meta.namespace, meta.name))
+        return {
+            entry.manager
+            for entry in read_answer(body, _Owned).metadata.managed_fields
+            if f"f:{PAUSED_REPLICAS}" in entry.fields_v1.get("f:metadata", {}).get("f:annotations", {})
+        }

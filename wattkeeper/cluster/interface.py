@@ -255,17 +255,18 @@ class Cluster(Protocol):
         """
         ...
 
-    async def set_brake(self, target: Brakeable, fields: Mapping[str, int | None]) -> None:
+    async def set_brake(self, target: Brakeable, fields: Mapping[str, int | None], *, if_ours: bool = False) -> None:
         """Holds down the bounds of an HPA that KEDA made, or pauses a ScaledObject, as it was seen; or lets it go.
 
         Args:
             target: as the view shows it.
             fields: MAXIMUM and MINIMUM of an HPA, PAUSE of a ScaledObject (wattkeeper.cluster.braking); None takes a
                 field away.
+            if_ours: only where this verb, and nobody since, has set the pause that is there.
 
         Raises:
             NotFoundError: it is gone.
-            ConflictError: somebody else wrote since: look again.
+            ConflictError: somebody else wrote since: look again; or the pause is somebody else's.
             RefusedError: the HPA is not KEDA's, or a field is none of those.
         """
         ...

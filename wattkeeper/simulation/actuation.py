@@ -13,7 +13,7 @@ from wattkeeper.api.meta import Condition
 from wattkeeper.api.power_migration import PowerMigration, PowerMigrationStatus
 from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
 from wattkeeper.cluster.actuation import ACTUATOR_MANAGER, FINALIZER, check_fields, check_ours
-from wattkeeper.cluster.braking import Brakeable, brake_patch, check_brake
+from wattkeeper.cluster.braking import PAUSE, PAUSED_REPLICAS, Brakeable, brake_patch, check_brake
 from wattkeeper.cluster.errors import ConflictError, NotFoundError
 from wattkeeper.cluster.interface import OwnKind
 from wattkeeper.cluster.kserve import KServeService, ManagedFields
@@ -70,6 +70,7 @@ class ActuationObjects:
         self._objects = objects
         self._parts = parts
         self._create = create
+        self._pauses: dict[str, str] = {}
 
     def write(
         self, regarding: PowerRecommendation, actuation: Actuation | None, conditions: tuple[Condition, ...]
@@ -123,7 +124,7 @@ class ActuationObjects:
         check_ours(gone)
         self._objects.remove(gone)
 
-    def set_brake(self, target: Brakeable, fields: Mapping[str, int | None]) -> None:
+    def set_brake(self, target: Brakeable, fields: Mapping[str, int | None], *, if_ours: bool = False) -> None:
         """Holds down what KEDA scales by, where it is still as it was seen."""
         check_brake(target, fields)
         meta = target.metadata
@@ -132,6 +133,10 @@ class ActuationObjects:
             raise NotFoundError(f"{type(target).__name__} {meta.namespace}/{meta.name} is not there.")
         if now.metadata.resource_version != meta.resource_version:
             raise ConflictError(f"{type(target).__name__} {meta.namespace}/{meta.name} has changed")
+        if if_ours and self._pauses.get(meta.uid) != meta.annotations.get(PAUSED_REPLICAS):
+            raise ConflictError(f"the pause of {type(target).__name__} {meta.namespace}/{meta.name} is somebody else's")
+        if PAUSE in fields:
+            self._pauses[meta.uid] = str(fields[PAUSE])
         raw = merged(msgspec.to_builtins(now), brake_patch(target, fields))
         self._objects.update(msgspec.convert(raw, type(now)))
 

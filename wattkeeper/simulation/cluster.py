@@ -166,9 +166,9 @@ class TwinCluster:
         """Deletes this very ScaledObject (by UID)."""
         self._actuation.delete(gone)
 
-    async def set_brake(self, target: Brakeable, fields: Mapping[str, int | None]) -> None:
+    async def set_brake(self, target: Brakeable, fields: Mapping[str, int | None], *, if_ours: bool = False) -> None:
         """Holds down what KEDA scales by, as it was seen, or lets it go."""
-        self._actuation.set_brake(target, fields)
+        self._actuation.set_brake(target, fields, if_ours=if_ours)
 
     async def set_deletion_cost(self, pod: Pod, cost: int | None) -> None:
         """Sets or removes a pod's deletion cost."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
@@ -214,6 +216,35 @@ async def test_the_brake_sets_a_pause_and_takes_it_away(api: FakeApi, make_clust
     assert api.objects[SCALED]["metadata"]["annotations"] == {**marks, "autoscaling.keda.sh/paused-replicas": "0"}
     await cluster.set_brake(scaled_object(ours=False), {PAUSE: None})
     assert api.objects[SCALED]["metadata"]["annotations"] == marks
+
+
+def paused_by(*managers: str) -> dict[str, Any]:
+    said: dict[str, Any] = {"f:metadata": {"f:annotations": {".": {}, "f:autoscaling.keda.sh/paused-replicas": {}}}}
+    entries: list[dict[str, Any]] = [
+        {"manager": one, "operation": "Update", "fieldsType": "FieldsV1", "fieldsV1": said} for one in managers
+    ]
+    other: dict[str, Any] = {
+        "manager": "kubectl",
+        "fieldsV1": {"f:metadata": {"f:annotations": {"f:note": {}}}, "f:spec": {}},
+    }
+    annotations = {"autoscaling.keda.sh/paused-replicas": "0"}
+    return {"metadata": {"uid": "u9", "annotations": annotations, "managedFields": [other, *entries]}, "spec": {}}
+
+
+async def test_a_pause_that_only_the_actuator_has_written_is_taken_off(api: FakeApi, make_cluster: MakeCluster) -> None:
+    api.objects[SCALED] = paused_by("wattkeeper-actuator")
+    await make_cluster().set_brake(scaled_object(ours=False), {PAUSE: None}, if_ours=True)
+    assert api.objects[SCALED]["metadata"]["annotations"] == {}
+
+
+@pytest.mark.parametrize("managers", [(), ("kubectl-annotate",), ("wattkeeper-actuator", "argocd")])
+async def test_a_pause_that_somebody_else_has_written_is_left(
+    api: FakeApi, make_cluster: MakeCluster, managers: tuple[str, ...]
+) -> None:
+    api.objects[SCALED] = paused_by(*managers)
+    with pytest.raises(ConflictError, match="somebody else's"):
+        await make_cluster().set_brake(scaled_object(ours=False), {PAUSE: None}, if_ours=True)
+    assert api.objects[SCALED]["metadata"]["annotations"] == {"autoscaling.keda.sh/paused-replicas": "0"}
 
 
 async def test_the_brake_touches_nobody_else_s_hpa_and_no_other_field(api: FakeApi, make_cluster: MakeCluster) -> None:

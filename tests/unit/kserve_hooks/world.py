@@ -121,9 +121,9 @@ class FailingCluster(TwinCluster):
         self._note("delete")
         await super().delete_scaled_object(gone)
 
-    async def set_brake(self, target: Brakeable, fields: Any) -> None:
-        self._note("brake")
-        await super().set_brake(target, fields)
+    async def set_brake(self, target: Brakeable, fields: Any, *, if_ours: bool = False) -> None:
+        self._note("sweep" if if_ours else "brake")
+        await super().set_brake(target, fields, if_ours=if_ours)
 
     def _note(self, verb: str) -> None:
         if verb in self.failing:

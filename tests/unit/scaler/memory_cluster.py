@@ -157,7 +157,7 @@ class MemoryCluster:
     async def delete_scaled_object(self, gone: ScaledObject) -> None:
         raise AssertionError("the actuator's alone")
 
-    async def set_brake(self, target: Brakeable, fields: Mapping[str, int | None]) -> None:
+    async def set_brake(self, target: Brakeable, fields: Mapping[str, int | None], *, if_ours: bool = False) -> None:
         raise AssertionError("the actuator's alone")
 
     async def set_deletion_cost(self, pod: Pod, cost: int | None) -> None:
