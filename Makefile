@@ -69,6 +69,10 @@ picture: $(INSTALLED) ## Draw README's picture of the demo anew.
 bench: $(INSTALLED) ## Measure, and compare with the declared aims (rows go to bench-results/).
 	$(PYTHON) -m tests.perf.run
 
+.PHONY: faults
+faults: $(INSTALLED) ## Break what can break, N times (20) from SEED (1) on, and check every invariant each second.
+	@$(PYTHON) -m tests.faults --seeds $(or $(N),20) --first $(or $(SEED),1)
+
 .PHONY: wheel
 wheel: $(INSTALLED) ## Build the wheel and check what is in it.
 	rm -rf build/lib build/bdist.* dist/wattkeeper-*

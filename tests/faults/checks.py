@@ -1,0 +1,34 @@
+"""All checks: each is one invariant, or a part of one, of the design."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.faults.checks_actions import (
+    EveryActionHasItsEvent,
+    ModesAllow,
+    NeverAboveTheCap,
+    NothingIsLeftBehind,
+    OnlyGuardedPlans,
+    RestartIsQuiet,
+)
+from tests.faults.checks_watts import (
+    NoPodLandsOverBudget,
+    NothingStartsOverBudget,
+    StaleLoosensNothing,
+    WattsComeInside,
+)
+from tests.faults.witness import Check
+
+CHECKS: Final[tuple[type[Check], ...]] = (
+    NothingStartsOverBudget,
+    NoPodLandsOverBudget,
+    WattsComeInside,
+    StaleLoosensNothing,
+    OnlyGuardedPlans,
+    ModesAllow,
+    EveryActionHasItsEvent,
+    RestartIsQuiet,
+    NeverAboveTheCap,
+    NothingIsLeftBehind,
+)

@@ -1,0 +1,63 @@
+"""A handful of random fault schedules, and that such a run would notice. `make faults` runs many."""
+
+from __future__ import annotations
+
+import sys
+from typing import get_args
+
+import pytest
+
+from tests.faults import __main__ as command
+from tests.faults.run import Report, run_schedule, run_seed
+from tests.faults.schedule import CALM_FROM_SECONDS, Kind, draw
+from tests.faults.witness import Breach
+from wattkeeper.api.readings import Bools, Floats, Ints
+from wattkeeper.api.snapshot import Snapshot
+
+
+@pytest.mark.parametrize("seed", [1, 11])
+def test_no_invariant_is_broken_whatever_else_is(seed: int) -> None:
+    report = run_seed(seed)
+
+    assert report.breaches == ()
+    assert report.counts["faults"] == len(report.schedule)
+    assert report.counts["gates opened"] > 0
+
+
+def test_the_same_seed_is_the_same_run() -> None:
+    assert run_schedule(3, draw(3), 130) == run_schedule(3, draw(3), 130)
+
+
+def test_a_guard_that_lets_everything_pass_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fitting_raises(_: Snapshot, raised: Ints, __: Floats, ___: Bools) -> Ints:
+        return raised
+
+    monkeypatch.setattr("wattkeeper.guard.guard.fitting_raises", fitting_raises)
+
+    found = {one.invariant[0] for one in run_schedule(2, draw(2), 260).breaches}
+    assert "1" in found
+
+
+def test_whatever_a_seed_breaks_is_whole_again_before_the_end() -> None:
+    drawn = [draw(seed) for seed in range(500)]
+
+    assert all(0 < one.at < one.until <= CALM_FROM_SECONDS for schedule in drawn for one in schedule)
+    assert {one.kind for schedule in drawn for one in schedule} == set(get_args(Kind))
+
+
+@pytest.mark.parametrize(("why", "code"), [(None, 0), ("it went wrong", 1)], ids=["whole", "broken"])
+def test_the_command_says_how_to_replay_what_failed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], why: str | None, code: int
+) -> None:
+    def run(seed: int) -> Report:
+        breaches = () if why is None or seed != 8 else (Breach(at=5.0, invariant="1 Nothing is raised", why=why),)
+        return Report(seed=seed, schedule=draw(seed), breaches=breaches, counts={"steps": 780})
+
+    monkeypatch.setattr(command, "run_seed", run)
+    monkeypatch.setattr(sys, "argv", ["faults", "--seeds", "3", "--first", "7"])
+
+    assert command.main() == code
+    said = capsys.readouterr().out
+    assert ("make faults N=1 SEED=8" in said) == bool(code)
+    assert ("it went wrong" in said) == bool(code)
+    assert "2,340" in said
