@@ -58,6 +58,8 @@ class Reservation(Wire, frozen=True, kw_only=True):
     ]
     replicas: Annotated[int, Meta(description="The service's replicas while both pods are there.")] = 0
     message: Annotated[str, Meta(description="Why, for people.")] = ""
+    budget: Annotated[str, Meta(description="The budget that stands in the way, if one does.")] = ""
+    missing_watts: Annotated[float, Meta(description="What that budget lacks, in watts.")] = 0.0
 
 
 class PowerMigrationStatus(Wire, frozen=True, kw_only=True):

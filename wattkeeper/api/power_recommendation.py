@@ -152,6 +152,12 @@ class PowerRecommendationStatus(Wire, frozen=True, kw_only=True):
 
     mode: Annotated[str, Meta(description="The policy's mode when this was written.")] = ""
     target: Annotated[Amount, Meta(description="What the service gets.")] = Amount(replicas=0)
+    migrating_replicas: (
+        Annotated[
+            int, Meta(description="How many of the target's replicas it has only while a pod moves. Absent for none.")
+        ]
+        | None
+    ) = None
     lower_bound: Annotated[Amount, Meta(description="The policy's floor.")] = Amount(replicas=0)
     upper_bound: Annotated[Amount, Meta(description="The policy's ceiling.")] = Amount(replicas=0)
     uncapped_target: (
@@ -176,6 +182,11 @@ class PowerRecommendationStatus(Wire, frozen=True, kw_only=True):
     ] = ()
     actuation: Annotated[Actuation, Meta(description="Written by the actuator alone.")] | None = None
     conditions: tuple[Condition, ...] = ()
+
+    @property
+    def granted_replicas(self) -> int:
+        """Says what the service gets but for pods that move."""
+        return self.target.replicas - (self.migrating_replicas or 0)
 
 
 class PowerRecommendation(Wire, frozen=True, kw_only=True):

@@ -288,8 +288,53 @@ class BudgetRows:
     meter_age_seconds: Floats
 
 
+class MigrationKey(NamedTuple):
+    """Names one very PowerMigration."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MigrationRows:
+    """M migrations that have begun and are not over. Of one service's, the first row is the one that goes first.
+
+    Attributes:
+        keys: M migrations.
+        service: int64[M], row of the service, -1 where nothing says what to grant it.
+        budget: int64[M], row of the budget whose nodes the service's new replicas avoid, -1 where there is none.
+        asks: bool[M], asks for the watts of one replica more, or holds them. Otherwise it is past that.
+        reserved: bool[M], it was told last that it has them.
+        replicas: int64[M], replicas of the service with the one more, as it was told last; 0 where it was told nothing.
+    """
+
+    keys: tuple[MigrationKey, ...]
+    service: Ints
+    budget: Ints
+    asks: Bools
+    reserved: Bools
+    replicas: Ints
+
+
+def no_migrations() -> MigrationRows:
+    """Returns no rows."""
+    none: Ints = np.zeros(0, dtype=np.int64)
+    return MigrationRows(
+        keys=(),
+        service=none,
+        budget=none,
+        asks=none.astype(np.bool_),
+        reserved=none.astype(np.bool_),
+        replicas=none,
+    )
+
+
 class Published(NamedTuple):
-    """What an existing PowerRecommendation says: how a new leader learns what the last one granted."""
+    """What an existing PowerRecommendation says: how a new leader learns what the last one granted.
+
+    The grant is without what the service has only while a pod moves.
+    """
 
     grant: int
     demand: int  # -1 unknown.
@@ -304,6 +349,7 @@ class Readings:
     Attributes:
         demand_interval_seconds: how often what demand is measured by is sampled.
         published: what recommendations now say, by service.
+        migrations: what is under way.
         synced: every cache of the cluster is complete and alive. Until then nothing acts.
     """
 
@@ -314,3 +360,4 @@ class Readings:
     demand_interval_seconds: float
     synced: bool
     published: Mapping[ServiceKey, Published] = field(default_factory=dict[ServiceKey, Published])
+    migrations: MigrationRows = field(default_factory=no_migrations)

@@ -38,6 +38,7 @@ from wattkeeper.power.readers.reader import ReadRequest
 from wattkeeper.recommender.gated_pods import GatedPods, look_at_gates
 from wattkeeper.recommender.kserve import KServeServices
 from wattkeeper.recommender.measured_demand import ServiceLoad, measure_demand
+from wattkeeper.recommender.migrating import migration_rows
 from wattkeeper.recommender.nodes import NodeTable, build_node_table
 from wattkeeper.recommender.pods import PodTable
 from wattkeeper.recommender.services import ServiceTable, build_service_table
@@ -119,6 +120,9 @@ class ReadingsCollector:
             demand_interval_seconds=measurements.demand_interval_seconds,
             synced=self._view.synced(),
             published=self._published(),
+            migrations=migration_rows(
+                self._view, services.row_of, {one.metadata.name: row for row, one in enumerate(self._budgets)}
+            ),
         )
 
     def _follow(self, kind: type[_T]) -> None:
@@ -212,7 +216,10 @@ class ReadingsCollector:
                 uncapped = -1 if status.uncapped_target is None else status.uncapped_target.replicas
                 key = ServiceKey(one.metadata.namespace, reference.kind, reference.name)
                 published[key] = Published(
-                    status.target.replicas, uncapped, violations=status.violations, movable_pods=status.movable_pods
+                    status.granted_replicas,
+                    uncapped,
+                    violations=status.violations,
+                    movable_pods=status.movable_pods,
                 )
         return published
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,29 @@ from wattkeeper.guard.guard import PlanRejectedError, guard, hold
 from wattkeeper.guard.guarded_plan import GuardedPlan
 from wattkeeper.recommender.picture import read_only
 from wattkeeper.recommender.rollouts import Rollouts, plan_rollouts, with_rollouts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What was decided.
+
+    Attributes:
+        snapshot: on what, with the surges that are planned.
+        plan: guarded.
+        proposal: what was guarded; None where nobody proposed anything, and everybody holds.
+        blocked: bool[S], whose rollouts are blocked.
+    """
+
+    snapshot: Snapshot
+    plan: GuardedPlan
+    proposal: Plan | None
+    blocked: Bools
+
+    def again(self, snapshot: Snapshot, *, warm: bool, known: Bools) -> GuardedPlan:
+        """Decides the same on another picture."""
+        if self.proposal is None:
+            return hold(snapshot, warm=warm, demand_known=known)
+        return guard(snapshot, self.proposal, warm=warm, demand_known=known)
 
 
 def decide(
@@ -53,7 +76,7 @@ def decide_with_rollouts(
     warm: bool,
     known: Bools,
     problems: list[str],
-) -> tuple[Snapshot, GuardedPlan, Bools]:
+) -> Decision:
     """Decides, and once more where somebody has to make room for a rollout.
 
     Args:
@@ -64,18 +87,16 @@ def decide_with_rollouts(
         warm: caches and history are warm.
         known: bool[S], the demand is measured, and fresh.
         problems: gets a sentence for every failure.
-
-    Returns:
-        The snapshot with the surges that are planned, the plan, and bool[S], whose rollouts are blocked.
     """
     plan, proposal = decide(snapshot, algorithm, warm=warm, known=known, problems=problems)
     if not warm or not rolling.any():
-        return snapshot, plan, np.zeros(len(rolling), dtype=np.bool_)
+        none = np.zeros(len(rolling), dtype=np.bool_)
+        return Decision(snapshot=snapshot, plan=plan, proposal=proposal, blocked=none)
     rollouts: Rollouts = plan_rollouts(snapshot, plan.grants, rolling)
     if rollouts.surge.any():
         snapshot = read_only(with_rollouts(snapshot, rollouts, granted))
         if rollouts.lacking or proposal is None:
-            plan, _ = decide(snapshot, algorithm, warm=warm, known=known, problems=problems)
+            plan, proposal = decide(snapshot, algorithm, warm=warm, known=known, problems=problems)
         else:
             plan = guard(snapshot, proposal, warm=warm, demand_known=known)
-    return snapshot, plan, rollouts.blocked
+    return Decision(snapshot=snapshot, plan=plan, proposal=proposal, blocked=rollouts.blocked)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import NamedTuple
 
-from wattkeeper.api.readings import Bools, Floats, Ints, PodKey, ServiceKey
+from wattkeeper.api.readings import Bools, Floats, Ints, MigrationKey, PodKey, ServiceKey
 from wattkeeper.guard.guarded_plan import GuardedPlan
 
 
@@ -107,6 +108,48 @@ class GateResults:
     missing_watts: Floats
 
 
+class Refusal(IntEnum):
+    """Why a migration has no watts, or none yet."""
+
+    NONE = 0  # It has them.
+    UNKNOWN_SERVICE = 1  # Nothing says what its target may have.
+    UNKNOWN_BUDGET = 2
+    NO_GATE = 3  # Nothing keeps new pods off the budget's nodes.
+    GROUPS = 4  # Replicas of several pods are not steered.
+    NOWHERE_ELSE = 5  # The service can use none but the budget's nodes.
+    ANOTHER_FIRST = 6  # One migration of a service at a time.
+    ROLLS = 7
+    NOTHING_GRANTED = 8
+    ABOVE_GRANT = 9  # More replicas run than are granted: some are about to go.
+    READINGS_STALE = 10
+    OVER_LIMIT = 11  # The budget that it leaves has to shed first.
+    LACKS_WATTS = 12
+    OTHERS_FIRST = 13  # Its watts would be missing for what others are about to get.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MigrationResults:
+    """M migrations that ask for the watts of one replica more, or hold them; S services, rows as in the plan.
+
+    Attributes:
+        keys: M migrations.
+        service: int64[M], row of the service, -1 for none.
+        refusal: int64[M], Refusal; NONE where the watts are reserved.
+        replicas: int64[M], replicas of the service with the one more, 0 where there is no service.
+        binding: int64[M], the budget that stands in the way, -1 for none.
+        missing_watts: float64[M], what that budget lacks, 0 for none.
+        surge: int64[S], replicas that the service is told beyond its grant, because the one more is to be made.
+    """
+
+    keys: tuple[MigrationKey, ...]
+    service: Ints
+    refusal: Ints
+    replicas: Ints
+    binding: Ints
+    missing_watts: Floats
+    surge: Ints
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepResult:
     """One decision.
@@ -116,6 +159,7 @@ class StepResult:
         warm: caches and history are warm; until then every grant holds what is there.
         plan: what was decided. For services in modes Off and Initial the grants are advice.
         gate: what may leave the power gate.
+        migrations: which have their watts.
         problems: sentences for people: sources, models or algorithms that failed, and what happened instead.
     """
 
@@ -125,5 +169,6 @@ class StepResult:
     services: ServiceResults
     budgets: BudgetResults
     gate: GateResults
+    migrations: MigrationResults
     violations: tuple[PodViolation, ...]
     problems: tuple[str, ...]

@@ -1,6 +1,7 @@
 """One decision: readings in, guarded plan out. Synchronous, no IO, no clock: the same calls give the same results.
 
-    model learns -> charges -> sums -> steering -> snapshot -> algorithm -> guard (-> rollouts -> guard) -> result
+    model learns -> charges -> sums -> steering -> snapshot -> algorithm -> guard (-> rollouts -> guard)
+        (-> migrations -> guard) -> result
 
 An algorithm that fails is replaced by the built-in for the tick, and that by holding still; whatever proposes, the
 guard decides.
@@ -12,7 +13,7 @@ import msgspec
 import numpy as np
 
 from wattkeeper.algorithms.contract import Algorithm
-from wattkeeper.api.readings import Bools, Floats, Ints, Readings, Rung, ServiceRows
+from wattkeeper.api.readings import Bools, Floats, Ints, Readings, Rung
 from wattkeeper.api.snapshot import History
 from wattkeeper.guard.advice import with_advice
 from wattkeeper.guard.guarded_plan import GuardedPlan
@@ -21,13 +22,21 @@ from wattkeeper.power.errors import ModelStateError
 from wattkeeper.power.ladder import domain_rung
 from wattkeeper.power.model import PowerModel
 from wattkeeper.recommender.commitments import commitments
-from wattkeeper.recommender.deciding import decide, decide_with_rollouts
+from wattkeeper.recommender.deciding import Decision, decide, decide_with_rollouts
 from wattkeeper.recommender.demand import DemandWindow, whole_demand
 from wattkeeper.recommender.errors import StateUnreadableError
 from wattkeeper.recommender.gate import gate_results
 from wattkeeper.recommender.grants import GrantLog, told
+from wattkeeper.recommender.migrations import Decided, Ground, decide_migrations, nothing_moves, own_replicas
 from wattkeeper.recommender.picture import Picture, enforced_snapshot, enforcing, shadow_snapshot
-from wattkeeper.recommender.result import BudgetResults, GateResults, ServiceResults, StepResult
+from wattkeeper.recommender.result import (
+    BudgetResults,
+    GateResults,
+    MigrationResults,
+    Refusal,
+    ServiceResults,
+    StepResult,
+)
 from wattkeeper.recommender.settings import RecommenderSettings
 from wattkeeper.recommender.steering import steer
 from wattkeeper.recommender.sums import Sums, build_sums, replica_watts
@@ -61,6 +70,7 @@ class Recommender:
         self._meter = Timeline(settings.history_ticks)
         self._over_since: dict[str, float] = {}
         self._synced_ticks = 0
+        self._reserved: frozenset[str] | None = None
 
     def dump(self) -> bytes:
         """Returns what must survive a restart."""
@@ -102,7 +112,7 @@ class Recommender:
         everyone = shadow_snapshot(readings, sums, picture, now)
         problems: list[str] = []
         snapshot = enforced_snapshot(everyone, enforced)
-        snapshot, plan, blocked = decide_with_rollouts(
+        decision = decide_with_rollouts(
             snapshot,
             self._algorithm,
             rolling=readings.services.rolls & enforced,
@@ -111,13 +121,15 @@ class Recommender:
             known=known | ~enforced,
             problems=problems,
         )
+        decided, moves = self._with_migrations(readings, sums, picture, decision, known | ~enforced, warm=warm)
+        plan = decided.plan
         gate = gate_results(
             readings.services,
-            snapshot,
+            decided.snapshot,
             plan,
             waiting=sums.replicas.waiting,
-            avoided=picture.avoided,
-            blocked=blocked,
+            avoided=decided.avoided,
+            blocked=decision.blocked,
         )
         self._algorithm_state = plan.state
         if not enforced.all():
@@ -127,8 +139,32 @@ class Recommender:
         in_force = plan.grants if warm else np.where(picture.previous >= 0, picture.previous, plan.grants)
         self._remember(readings, charges, plan, in_force, enforced, now)
         return self._result(
-            readings, charges, sums, picture, known, rung, plan, gate, warm=warm, now=now, problems=problems
+            readings, charges, sums, picture, known, rung, plan, gate, moves, warm=warm, now=now, problems=problems
         )
+
+    def _with_migrations(
+        self, readings: Readings, sums: Sums, picture: Picture, decision: Decision, known: Bools, *, warm: bool
+    ) -> tuple[Decided, MigrationResults]:
+        """Lets migrations have what is left. A new leader goes on with what was published."""
+        decided = Decided(snapshot=decision.snapshot, plan=decision.plan, avoided=picture.avoided)
+        if not warm:
+            return decided, nothing_moves(len(readings.services.keys))
+        migrations, reserved = readings.migrations, self._reserved
+        held = migrations.reserved
+        if reserved is not None:
+            held = np.array([key.uid in reserved for key in migrations.keys], dtype=np.bool_)
+        ground = Ground(
+            readings=readings,
+            unit_watts=sums.unit_watts,
+            granted=picture.commitments.granted,
+            held=held,
+            steer=lambda left: steer(readings, sums, picture.commitments, left),
+            again=lambda snapshot: decision.again(snapshot, warm=warm, known=known),
+        )
+        decided, moves = decide_migrations(decided, ground)
+        got = zip(moves.keys, moves.refusal.tolist(), strict=True)
+        self._reserved = frozenset(key.uid for key, refusal in got if refusal == Refusal.NONE)
+        return decided, moves
 
     def _picture(
         self, readings: Readings, sums: Sums, rung: Ints, promised: Ints, now: float, *, warm: bool
@@ -144,7 +180,7 @@ class Recommender:
         raw = self._fresh_demand(readings)
         self._seed_demand(readings, now)
         stabilised = self._demand.stabilised(services.keys, raw, services.stabilization_seconds, now)
-        stabilised = self._assumed_demand(services, stabilised)
+        stabilised = self._assumed_demand(readings, stabilised)
         demand, known = whole_demand(
             stabilised,
             self._demand.last_known(),
@@ -180,17 +216,20 @@ class Recommender:
         limit = max(self._settings.demand_stale_intervals * readings.demand_interval_seconds, MIN_STALE_SECONDS)
         return np.where(readings.services.demand_age_seconds <= limit, readings.services.demand, np.nan)
 
-    def _assumed_demand(self, services: ServiceRows, stabilised: Floats) -> Floats:
+    def _assumed_demand(self, readings: Readings, stabilised: Floats) -> Floats:
         """Lets gated services ask for what their spec asks for while nothing ever said what their traffic is.
 
         Without a gate their pods would be there already. At the gate they would wait for a demand that only they can
         report.
         """
+        services = readings.services
         never = ~services.demand_stated | np.isnan(self._demand.last_known())
         assumed = services.gated & ~services.cap_only & np.isnan(stabilised) & never
         if not assumed.any():
             return stabilised
-        demand = np.where(assumed, services.spec_replicas, stabilised)
+        # What a spec asks for because a pod moves is no demand: it would be told, and asked for, again and again.
+        own = own_replicas(services.spec_replicas, readings.migrations)
+        demand = np.where(assumed, own, stabilised)
         self._demand.assume(demand)
         return demand
 
@@ -222,6 +261,7 @@ class Recommender:
         rung: Ints,
         plan: GuardedPlan,
         gate: GateResults,
+        moves: MigrationResults,
         *,
         warm: bool,
         now: float,
@@ -265,6 +305,7 @@ class Recommender:
                 over_since=over_since,
             ),
             gate=gate,
+            migrations=moves,
             violations=find_violations(readings, charges, plan.over_watts, plan.grants + plan.surges),
             problems=tuple(problems),
         )

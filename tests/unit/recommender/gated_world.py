@@ -5,16 +5,26 @@ What everything may draw is known and constant, so that whatever changes in the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from unittest import mock
 
 import numpy as np
 
 from tests.unit.power.rows import NOW, budget_rows, floats, ints, node_rows, pod_rows, readings, service_rows
 from wattkeeper.algorithms.priority_fair_share import PriorityFairShare
-from wattkeeper.api.readings import Bools, Floats, PodKey, PodPhase, Readings, Rung
+from wattkeeper.api.readings import (
+    Bools,
+    Floats,
+    MigrationKey,
+    MigrationRows,
+    PodKey,
+    PodPhase,
+    Published,
+    Readings,
+    Rung,
+)
 from wattkeeper.power.charges import Charges
-from wattkeeper.recommender.result import StepResult
+from wattkeeper.recommender.result import Refusal, StepResult
 from wattkeeper.recommender.settings import RecommenderSettings
 from wattkeeper.recommender.step import Recommender
 
@@ -68,6 +78,19 @@ class Workload:
     racks: tuple[int, ...] | None = None
     surge: int = 1
     size: int = 1
+    cap_only: bool = False
+
+
+@dataclass(kw_only=True)
+class Moving:
+    """A migration away from a rack, as its object says: whether it asks for watts, and what it was told last."""
+
+    service: int
+    rack: int
+    name: str = "move"
+    asks: bool = True
+    reserved: bool = False
+    replicas: int = 0
 
 
 class ConstantModel:
@@ -110,7 +133,8 @@ class GatedWorld:
 
     Attributes:
         limit_watts: float64[1 + racks], of all and of each rack.
-        published: the grants that autoscalers are told.
+        moving: migrations, the first of a service first.
+        published: the grants that recommendations show; none are read where it is empty.
     """
 
     workloads: list[Workload]
@@ -118,6 +142,8 @@ class GatedWorld:
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     drain_ticks: int = 2
     replicas: list[Replica] = field(default_factory=list[Replica])
+    moving: list[Moving] = field(default_factory=list[Moving])
+    published: list[int] = field(default_factory=list[int])
     stale: bool = False
     now: float = NOW
     created: int = 0
@@ -227,14 +253,21 @@ class GatedWorld:
     def decide(self) -> StepResult:
         result = self.recommender.step(self.readings(), self.now)
         self.now += TICK
+        moves = result.migrations
+        told = {key.name: row for row, key in enumerate(moves.keys)}
+        for one in self.moving:
+            if one.name in told:
+                row = told[one.name]
+                one.reserved, one.replicas = moves.refusal[row] == Refusal.NONE, int(moves.replicas[row])
         return result
 
     def tick(self, *, obey: bool = True) -> StepResult:
         """One tick in which everybody acts at once; where autoscalers obey, specs follow the grants."""
         result = self.decide()
         if obey and result.warm:
-            for workload, grant in zip(self.workloads, result.plan.grants.tolist(), strict=True):
-                workload.replicas = grant
+            targets = result.plan.grants + result.migrations.surge
+            for workload, target in zip(self.workloads, targets.tolist(), strict=True):
+                workload.replicas = target
         self.drain()
         self.control()
         self.open_gates(result)
@@ -286,6 +319,7 @@ class GatedWorld:
             priority=ints([one.priority for one in self.workloads], count),
             floor=ints([one.floor for one in self.workloads], count),
             ceiling=ints(12, count),
+            cap_only=np.array([one.cap_only for one in self.workloads], dtype=np.bool_),
             demand=floats([one.demand for one in self.workloads], count),
             stabilization_seconds=floats(0.0, count),
             pods_per_replica=ints(sizes, count),
@@ -295,7 +329,20 @@ class GatedWorld:
         )
         nodes = node_rows(self.racks, domains=places, places=places)
         budgets = budget_rows(width, limit_watts=self.limit_watts.copy())
-        return readings(nodes, pods, services, budgets)
+        seen = readings(nodes, pods, services, budgets)
+        published = {seen.services.keys[row]: Published(grant, -1) for row, grant in enumerate(self.published)}
+        return replace(seen, migrations=self._migrations(), published=published)
+
+    def _migrations(self) -> MigrationRows:
+        moving = self.moving
+        return MigrationRows(
+            keys=tuple(MigrationKey("serving", one.name, one.name) for one in moving),
+            service=ints([one.service for one in moving], len(moving)),
+            budget=ints([one.rack + 1 for one in moving], len(moving)),
+            asks=np.array([one.asks for one in moving], dtype=np.bool_),
+            reserved=np.array([one.reserved for one in moving], dtype=np.bool_),
+            replicas=ints([one.replicas for one in moving], len(moving)),
+        )
 
 
 def _first_to_go(replicas: list[Replica]) -> list[Replica]:

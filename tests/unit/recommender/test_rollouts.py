@@ -115,7 +115,7 @@ class Counted(PriorityFairShare):
 def asked(limit_watts: float, *, rolling: bool = True) -> tuple[int, list[int], list[int]]:
     """Returns how often the algorithm was asked, grants and surges of a service of two replicas."""
     algorithm = Counted()
-    _, plan, _ = decide_with_rollouts(
+    decision = decide_with_rollouts(
         snapshot_of(gated(2), limit_watts=[limit_watts]),
         algorithm,
         rolling=np.array([rolling]),
@@ -124,7 +124,7 @@ def asked(limit_watts: float, *, rolling: bool = True) -> tuple[int, list[int], 
         known=np.array([True]),
         problems=[],
     )
-    return algorithm.asked, plan.grants.tolist(), plan.surges.tolist()
+    return algorithm.asked, decision.plan.grants.tolist(), decision.plan.surges.tolist()
 
 
 def test_the_algorithm_is_asked_again_only_where_a_rollout_lacks_headroom() -> None:
@@ -134,7 +134,7 @@ def test_the_algorithm_is_asked_again_only_where_a_rollout_lacks_headroom() -> N
 
 
 def test_a_ceiling_that_makes_room_does_not_hide_what_the_traffic_asks_for() -> None:
-    snapshot, plan, _ = decide_with_rollouts(
+    decision = decide_with_rollouts(
         snapshot_of(gated(2), limit_watts=[200.0]),
         PriorityFairShare(),
         rolling=np.array([True]),
@@ -143,4 +143,5 @@ def test_a_ceiling_that_makes_room_does_not_hide_what_the_traffic_asks_for() -> 
         known=np.array([True]),
         problems=[],
     )
+    snapshot, plan = decision.snapshot, decision.plan
     assert (snapshot.demand.tolist(), plan.reasons.tolist(), plan.binding.tolist()) == ([2], [1], [0])

@@ -10,7 +10,15 @@ import numpy as np
 from tests.unit.scaler.samples import NAMESPACE, NOW
 from wattkeeper.api.readings import Column, Floats, Ints, Measurements, Mode, PodKey, ServiceKey
 from wattkeeper.guard.guarded_plan import GrantReason, GuardedPlan
-from wattkeeper.recommender.result import BudgetResults, GateResults, PodViolation, ServiceResults, StepResult
+from wattkeeper.recommender.migrations import nothing_moves
+from wattkeeper.recommender.result import (
+    BudgetResults,
+    GateResults,
+    MigrationResults,
+    PodViolation,
+    ServiceResults,
+    StepResult,
+)
 
 K = TypeVar("K")
 
@@ -52,6 +60,7 @@ def decision(
     rung: int = 0,
     unachievable: bool = False,
     violations: tuple[PodViolation, ...] = (),
+    migrations: MigrationResults | None = None,
     domains: tuple[str, ...] = ("hall",),
 ) -> StepResult:
     count = len(domains)
@@ -115,6 +124,7 @@ def decision(
             binding=_ints([domains.index(row.gate_budget) if row.gate_budget else -1 for row in rows]),
             missing_watts=_floats([row.gate_watts for row in rows]),
         ),
+        migrations=nothing_moves(len(rows)) if migrations is None else migrations,
         violations=violations,
         problems=(),
     )
