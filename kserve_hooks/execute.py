@@ -30,6 +30,7 @@ from kserve_hooks.actions import (
 from kserve_hooks.metrics import ActuatorMetrics
 from kserve_hooks.outcomes import Outcome, Unanswered
 from kserve_hooks.patience import Patience
+from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.errors import (
     ClusterError,
     ConflictError,
@@ -87,6 +88,7 @@ class Executor:
         self._sent: dict[tuple[str, str], tuple[str, float]] = {}
         self._refused: dict[str, tuple[str, float]] = {}
         self._unwritable: dict[str, float] = {}
+        self._late: dict[str, str] = {}
         self._gone: set[str] = set()
         self._patience = Patience()
         self._unanswered = Unanswered(cluster.view)
@@ -120,12 +122,23 @@ class Executor:
         await asyncio.gather(*(work() for _ in range(self._concurrency)))
 
     async def _service(self, plan: ServicePlan, now: float) -> None:
-        if self._patience.waits(plan.key, now):
+        if self._patience.waits(plan.key, now) or self._shown_late(plan):
             return
         done = await self._write(plan, now)
         for one in plan.actions:
             if isinstance(one, Announce) and (one.after is None or any(one.after is each for each in done)):
                 await self._tell((one.event,))
+
+    def _shown_late(self, plan: ServicePlan) -> bool:
+        """Says whether the view shows what an API server has said is over: nothing is done by that any more."""
+        known = self._late.get(plan.key)
+        if known is None:
+            return False
+        shown = self._cluster.view.all(PowerRecommendation).get(plan.key)
+        if shown is not None and shown.metadata.resource_version == known:
+            return True
+        del self._late[plan.key]
+        return False
 
     async def _write(self, plan: ServicePlan, now: float) -> list[Action]:
         """Does a plan's actions up to the first that cannot be done, and returns those that are done."""
@@ -148,9 +161,9 @@ class Executor:
             self._metrics.writes.labels(kind, "written").inc()
             self._sent[kind, what] = (version, now)
             self._unanswered.answered((kind, what))
+            self._patience.answered(plan.key)
             done.append(action)
             LOG.info("%s", describe(action))
-        self._patience.answered(plan.key)
         return done
 
     async def _tell(self, events: Iterable[EventRecord]) -> None:
@@ -170,6 +183,8 @@ class Executor:
             self._metrics.writes.labels(kind, "outdated").inc()
             if isinstance(error, NotFoundError) and isinstance(action, Hold | Publish):
                 self._gone.add(plan.key)
+            elif isinstance(action, Hold | Publish):
+                self._late[plan.key] = action.regarding.metadata.resource_version
             LOG.info("cannot %s, because it has changed: %s", describe(action), error)
             return
         self._metrics.writes.labels(kind, "failed").inc()

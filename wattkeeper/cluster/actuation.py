@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from wattkeeper.api.meta import Condition, Wire
-from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
+from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation, PowerRecommendationStatus
 from wattkeeper.cluster.answers import read_answer
 from wattkeeper.cluster.braking import PAUSED_REPLICAS, Brakeable, brake_patch, check_brake
 from wattkeeper.cluster.connection import MERGE_PATCH, Connection
@@ -45,21 +45,23 @@ def check_ours(one: ScaledObject) -> None:
         raise RefusedError(f"ScaledObject {name} lacks the label {OURS[0]}={OURS[1]}: it is not ours to change.")
 
 
-class _NotedStatus(Wire, frozen=True, kw_only=True):
-    actuation: Actuation | None = None
-
-
-class _Noted(Wire, frozen=True, kw_only=True):
-    status: _NotedStatus = _NotedStatus()
-
-
-def _notes(seen: Actuation | None, body: bytes) -> bool:
-    """Says whether a recommendation notes what it was seen to note.
+def is_still(seen: PowerRecommendation, now: PowerRecommendation) -> bool:
+    """Says whether a recommendation notes and recommends what it was seen to.
 
     The leader writes it all the time, so another version alone says nothing. But what is planned from a late view knows
-    less than the note that is there, and must not replace it: it may be all that is left of what a user had.
+    less than the note that is there, and must not replace it: it may be all that is left of what a user had. And what
+    was recommended before is nothing to act on, however long the watch has been silent: a half-open one says nothing.
     """
-    return read_answer(body, _Noted).status.actuation == seen
+    return seen.spec == now.spec and _acted_on(seen.status) == _acted_on(now.status)
+
+
+def _acted_on(status: PowerRecommendationStatus) -> tuple[object, ...]:
+    bounds = (status.lower_bound.replicas, status.upper_bound.replicas)
+    return status.actuation, status.mode, status.target.replicas, bounds, status.reason
+
+
+def _still(seen: PowerRecommendation, body: bytes) -> bool:
+    return is_still(seen, read_answer(body, PowerRecommendation))
 
 
 class _OwnedMeta(Wire, frozen=True, kw_only=True):
@@ -84,7 +86,7 @@ class ActuationWriter:
 
         Raises:
             NotFoundError: the recommendation is gone, or another one has its name.
-            ConflictError: it notes something else by now.
+            ConflictError: it notes or recommends something else by now.
         """
         status: dict[str, Any] = {}
         if actuation is not None:
@@ -100,7 +102,7 @@ class ActuationWriter:
             part,
             manager=ACTUATOR_MANAGER,
             subresource="status",
-            still=partial(_notes, regarding.status.actuation),
+            still=partial(_still, regarding),
         )
 
     async def hold(self, one: PowerRecommendation, *, held: bool) -> None:
@@ -108,7 +110,7 @@ class ActuationWriter:
 
         Raises:
             NotFoundError: the recommendation is gone, or another one has its name.
-            ConflictError: it notes something else by now.
+            ConflictError: it notes or recommends something else by now.
         """
         await self._parts.apply(
             one.metadata,
@@ -116,7 +118,7 @@ class ActuationWriter:
             {},
             manager=ACTUATOR_MANAGER,
             metadata={"finalizers": [FINALIZER]} if held else {},
-            still=partial(_notes, one.status.actuation),
+            still=partial(_still, one),
         )
 
     async def set_replica_fields(self, service: KServeService, fields: Mapping[str, int | None]) -> None:

@@ -211,7 +211,7 @@ class Cluster(Protocol):
 
         Raises:
             NotFoundError: the recommendation is gone, or another one has its name.
-            ConflictError: it notes something else than what was seen: look again.
+            ConflictError: it notes or recommends something else than what was seen: look again.
         """
         ...
 
@@ -220,7 +220,7 @@ class Cluster(Protocol):
 
         Raises:
             NotFoundError: the recommendation is gone, or another one has its name.
-            ConflictError: it notes something else than what was seen: look again.
+            ConflictError: it notes or recommends something else than what was seen: look again.
         """
         ...
 

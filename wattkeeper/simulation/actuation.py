@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from wattkeeper.api.meta import Condition
 from wattkeeper.api.power_migration import PowerMigration, PowerMigrationStatus
 from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
-from wattkeeper.cluster.actuation import ACTUATOR_MANAGER, FINALIZER, check_fields, check_ours
+from wattkeeper.cluster.actuation import ACTUATOR_MANAGER, FINALIZER, check_fields, check_ours, is_still
 from wattkeeper.cluster.braking import PAUSE, PAUSED_REPLICAS, Brakeable, brake_patch, check_brake
 from wattkeeper.cluster.errors import ConflictError, NotFoundError
 from wattkeeper.cluster.interface import OwnKind
@@ -145,7 +145,7 @@ class ActuationObjects:
         now = self._objects.get(PowerRecommendation, meta.namespace, meta.name)
         if now is None or now.metadata.uid != meta.uid:
             raise NotFoundError(f"PowerRecommendation {meta.namespace}/{meta.name} is not there, or another one.")
-        if meta.resource_version != now.metadata.resource_version and one.status.actuation != now.status.actuation:
+        if meta.resource_version != now.metadata.resource_version and not is_still(one, now):
             raise ConflictError(f"PowerRecommendation {meta.namespace}/{meta.name} says something else by now.")
         return now
 

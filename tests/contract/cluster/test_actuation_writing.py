@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -13,6 +14,7 @@ from wattkeeper.api.meta import Condition, ObjectMeta, OwnerReference, ScaleTarg
 from wattkeeper.api.power_recommendation import (
     ActuatedField,
     Actuation,
+    Amount,
     PowerRecommendation,
     PowerRecommendationSpec,
     PowerRecommendationStatus,
@@ -47,6 +49,12 @@ def recommendation() -> PowerRecommendation:
     )
 
 
+def stored() -> dict[str, Any]:
+    """Returns the same as an API server has it."""
+    meta = {"namespace": "llm", "name": "deployment-a", "uid": "u1", "resourceVersion": "7"}
+    return {**msgspec.to_builtins(recommendation()), "metadata": meta}
+
+
 def noting(actuation: Actuation) -> PowerRecommendation:
     one = recommendation()
     return replace(one, status=replace(one.status, actuation=actuation))
@@ -67,7 +75,7 @@ def service() -> InferenceService:
 async def test_leader_and_actuator_write_one_status_without_erasing_each_other(
     api: FakeApi, make_cluster: MakeCluster
 ) -> None:
-    api.objects[RECOMMENDATION] = {"metadata": {"uid": "u1", "resourceVersion": "7"}}
+    api.objects[RECOMMENDATION] = stored()
     cluster = make_cluster()
     await cluster.write_status(recommendation())
     await cluster.write_actuation(recommendation(), actuation=ACTUATION, conditions=(ACTUATED,))
@@ -81,15 +89,15 @@ async def test_leader_and_actuator_write_one_status_without_erasing_each_other(
 
 
 async def test_an_actuation_that_is_over_leaves_nothing_behind(api: FakeApi, make_cluster: MakeCluster) -> None:
-    api.objects[RECOMMENDATION] = {"metadata": {"uid": "u1", "resourceVersion": "7"}, "status": {"mode": "Scale"}}
+    api.objects[RECOMMENDATION] = stored()
     cluster = make_cluster()
     await cluster.write_actuation(recommendation(), actuation=ACTUATION, conditions=(ACTUATED,))
     await cluster.write_actuation(noting(ACTUATION), actuation=None, conditions=())
-    assert api.objects[RECOMMENDATION]["status"] == {"mode": "Scale"}
+    assert api.objects[RECOMMENDATION]["status"] == stored()["status"]
 
 
 async def test_a_note_that_was_not_seen_is_neither_replaced_nor_let_go(api: FakeApi, make_cluster: MakeCluster) -> None:
-    api.objects[RECOMMENDATION] = {"metadata": {"uid": "u1", "resourceVersion": "7"}}
+    api.objects[RECOMMENDATION] = stored()
     cluster = make_cluster()
     await cluster.write_actuation(recommendation(), actuation=ACTUATION, conditions=())
     with pytest.raises(ConflictError, match="something else by now"):
@@ -102,13 +110,30 @@ async def test_a_note_that_was_not_seen_is_neither_replaced_nor_let_go(api: Fake
 async def test_a_note_that_was_seen_is_replaced_whatever_else_has_changed(
     api: FakeApi, make_cluster: MakeCluster
 ) -> None:
-    api.objects[RECOMMENDATION] = {"metadata": {"uid": "u1", "resourceVersion": "7"}}
+    api.objects[RECOMMENDATION] = stored()
     cluster = make_cluster()
     await cluster.write_actuation(recommendation(), actuation=ACTUATION, conditions=())
     await cluster.write_status(recommendation())
     await cluster.write_actuation(noting(ACTUATION), actuation=replace(ACTUATION, autoscaler="keda"), conditions=())
     await cluster.hold_recommendation(noting(replace(ACTUATION, autoscaler="keda")), held=True)
     assert api.objects[RECOMMENDATION]["status"]["actuation"]["autoscaler"] == "keda"
+
+
+@pytest.mark.parametrize(
+    "change", [{"target": Amount(replicas=2)}, {"mode": "Off"}, {"upper_bound": Amount(replicas=2)}]
+)
+async def test_what_is_no_longer_recommended_is_not_acted_on(
+    api: FakeApi, make_cluster: MakeCluster, change: dict[str, Any]
+) -> None:
+    api.objects[RECOMMENDATION] = stored()
+    cluster = make_cluster()
+    by_now = recommendation()
+    await cluster.write_status(replace(by_now, status=replace(by_now.status, **change)))
+    with pytest.raises(ConflictError, match="something else by now"):
+        await cluster.hold_recommendation(recommendation(), held=True)
+    with pytest.raises(ConflictError, match="something else by now"):
+        await cluster.write_actuation(recommendation(), actuation=ACTUATION, conditions=())
+    assert "actuation" not in api.objects[RECOMMENDATION]["status"]
 
 
 async def test_an_actuation_is_kept_off_a_namesake(api: FakeApi, make_cluster: MakeCluster) -> None:
@@ -121,7 +146,7 @@ async def test_the_finalizer_is_all_of_the_metadata_that_is_applied(api: FakeApi
     identity = {"namespace": "llm", "name": "deployment-a", "uid": "u1", "resourceVersion": "7"}
     cluster = make_cluster()
     for held in (True, False):
-        api.objects[RECOMMENDATION] = {"metadata": {"uid": "u1", "resourceVersion": "7"}}
+        api.objects[RECOMMENDATION] = stored()
         await cluster.hold_recommendation(recommendation(), held=held)
     assert api.asked("PATCH", RECOMMENDATION) == [{"fieldManager": "wattkeeper-actuator", "force": "true"}] * 2
     assert [body["metadata"] for _, _, body in api.bodies] == [
