@@ -18,7 +18,7 @@ _BUDGET_REASONS = ("BudgetBinds", "FloorHeld")
 
 def cap_lowered(after: PowerRecommendation, before_replicas: int) -> EventRecord:
     """A budget lets a service run fewer replicas than before."""
-    target, budget = after.status.target.replicas, after.status.binding_budget or "limits"
+    target, budget = after.status.granted_replicas, after.status.binding_budget or "limits"
     return EventRecord(
         regarding=after,
         type="Normal",
@@ -31,7 +31,7 @@ def cap_lowered(after: PowerRecommendation, before_replicas: int) -> EventRecord
 
 def cap_raised(after: PowerRecommendation, before: PowerRecommendation) -> EventRecord:
     """A budget that held a service lets it run more replicas than before."""
-    old, new, budget = before.status.target.replicas, after.status.target.replicas, before.status.binding_budget
+    old, new, budget = before.status.granted_replicas, after.status.granted_replicas, before.status.binding_budget
     return EventRecord(
         regarding=after,
         type="Normal",
@@ -155,6 +155,18 @@ def rollout_blocked(after: PowerRecommendation) -> EventRecord:
     )
 
 
+def migration_blocked(after: PowerRecommendation) -> EventRecord:
+    """A pod was to move, and there are no watts for one replica more, or it can go nowhere."""
+    return EventRecord(
+        regarding=after,
+        type="Warning",
+        reason="MigrationBlocked",
+        action="Migrate",
+        note=message_of(after.status.conditions, "MigrationBlocked"),
+        dedupe_key="migration-blocked",
+    )
+
+
 def waiting_for_watts(pod: Pod, budget: str, missing_watts: float, granted: int) -> EventRecord:
     """A pod waits at the power gate."""
     if budget:
@@ -189,7 +201,7 @@ def events_of_recommendation(before: PowerRecommendation | None, after: PowerRec
     said = before.status.conditions if before is not None else ()
     enforcing = after.status.mode not in PASSIVE
     if before is not None and before.status.mode and enforcing:
-        old, new = before.status.target.replicas, after.status.target.replicas
+        old, new = before.status.granted_replicas, after.status.granted_replicas
         if new < old and after.status.reason in _BUDGET_REASONS:
             yield cap_lowered(after, old)
         if new > old and before.status.reason in _BUDGET_REASONS:
@@ -199,6 +211,8 @@ def events_of_recommendation(before: PowerRecommendation | None, after: PowerRec
         yield target_claimed_twice(after) if reasons == {"ClaimedTwice"} else service_unachievable(after)
     if holds(after.status.conditions, "RolloutBlocked") and not holds(said, "RolloutBlocked"):
         yield rollout_blocked(after)
+    if holds(after.status.conditions, "MigrationBlocked") and not holds(said, "MigrationBlocked"):
+        yield migration_blocked(after)
 
 
 def events_of_budget(before: PowerBudget, after: PowerBudget) -> Iterator[EventRecord]:

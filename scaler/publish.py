@@ -1,4 +1,4 @@
-"""Makes a decision known: recommendations, budget and policy statuses, events. Only what has changed is written."""
+"""Makes a decision known: recommendations, budgets, policies, migrations, events. Only what has changed is written."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from scaler.events import events_of_budget, events_of_recommendation
 from scaler.gate_news import GateNews
 from scaler.gates import Queue
 from scaler.metrics import ScalerMetrics
+from scaler.migration_statuses import wanted_migrations
 from scaler.policy_statuses import wanted_policies
 from scaler.recommendations import differs, gone_recommendations, wanted_recommendations
 from wattkeeper.api.meta import ObjectMeta
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
+from wattkeeper.api.power_migration import PowerMigration
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.api.readings import ServiceKey
 from wattkeeper.cluster.errors import ClusterError
@@ -75,7 +77,8 @@ class Publisher:
         writes = await self._recommendations(result, queues)
         if result.warm:
             # Budgets first: they carry the sign of life that every follower waits for.
-            writes = self._budgets(result) + self._policies(result) + writes
+            # Migrations last: whoever is told of watts finds the replica in the recommendation.
+            writes = self._budgets(result) + self._policies(result) + writes + self._migrations(result)
         if result.warm and self._cluster.view.synced():
             writes += [self._deletion(one) for one in gone_recommendations(result, self._cluster.view)]
         writes += [self._event(event) for event in self._gate_news.events(result, queues)]
@@ -134,6 +137,14 @@ class Publisher:
 
         wanted = wanted_policies(result, self._cluster.view)
         return [write(after) for before, after in wanted if before.status != after.status]
+
+    def _migrations(self, result: StepResult) -> list[_Write]:
+        def write(after: PowerMigration) -> _Write:
+            name = f"{after.metadata.namespace}/{after.metadata.name}"
+            return _Write(what="migration", name=name, go=lambda: self._cluster.write_status(after))
+
+        wanted = wanted_migrations(result, self._cluster.view)
+        return [write(after) for before, after in wanted if before.status.reservation != after.status.reservation]
 
     def _deletion(self, gone: PowerRecommendation) -> _Write:
         name = f"{gone.metadata.namespace}/{gone.metadata.name}"

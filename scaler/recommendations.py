@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from scaler.gate_statuses import GateStatus, waiting_differs, watts_moved
 from scaler.gates import Queue
+from scaler.migration_statuses import migration_findings
 from scaler.scaled_object_checks import CapFindings, check_scaled_objects
 from wattkeeper.api.conditions import Finding, message_unless, with_transitions
 from wattkeeper.api.meta import Condition, ObjectMeta, ScaleTargetRef
@@ -49,6 +50,7 @@ def wanted_recommendations(
         server_minor: the API server's minor version, which decides what an HPA can do.
     """
     scalers = _scalers_by_target(view)
+    moves = migration_findings(result, view)
     for row, key in enumerate(result.services.keys):
         before = view.get(PowerRecommendation, key.namespace, recommendation_name(key.kind, key.name))
         findings = check_scaled_objects(
@@ -57,7 +59,8 @@ def wanted_recommendations(
             ceiling=int(result.services.ceiling[row]),
             server_minor=server_minor,
         )
-        yield before, _wanted(result, row, before, findings, GateStatus(result, row, queues.get(key), before))
+        gate = GateStatus(result, row, queues.get(key), before)
+        yield before, _wanted(result, row, before, findings, gate, moves.get(key))
 
 
 def gone_recommendations(result: StepResult, view: View) -> list[PowerRecommendation]:
@@ -78,6 +81,8 @@ def differs(before: PowerRecommendation | None, after: PowerRecommendation) -> b
         return True
     old, new = before.status, after.status
     if leaders_conditions(old) != leaders_conditions(new) or _words(old) != _words(new):
+        return True
+    if old.migrating_replicas != new.migrating_replicas:
         return True
     if old.slipped_pods != new.slipped_pods or waiting_differs(old.waiting_pods, new.waiting_pods):
         return True
@@ -113,7 +118,12 @@ def _scalers_by_target(view: View) -> Mapping[ServiceKey, list[ScaledObject]]:
 
 
 def _wanted(
-    result: StepResult, row: int, before: PowerRecommendation | None, findings: CapFindings, gate: GateStatus
+    result: StepResult,
+    row: int,
+    before: PowerRecommendation | None,
+    findings: CapFindings,
+    gate: GateStatus,
+    moves: Finding | None,
 ) -> PowerRecommendation:
     services, key = result.services, result.services.keys[row]
     each = float(services.replica_watts[row])
@@ -130,16 +140,18 @@ def _wanted(
     reason = GrantReason(int(result.plan.reasons[row]))
     binding = int(result.plan.binding[row])
     said = before.status.conditions if before is not None else ()
-    found = (*_findings(result, row, reason, findings, before), *gate.findings())
+    found = (*_findings(result, row, reason, findings, before), *gate.findings(), *(() if moves is None else (moves,)))
+    surge = int(result.migrations.surge[row])
     conditions = with_transitions(found, said, meta, result.now)
     status = PowerRecommendationStatus(
         mode=MODES[Mode(int(services.mode[row]))],
-        target=amount(int(result.plan.grants[row])),
+        target=amount(int(result.plan.grants[row]) + surge),
+        migrating_replicas=surge or None,
         lower_bound=amount(int(services.floor[row])),
         upper_bound=amount(int(services.ceiling[row])),
         uncapped_target=None if demand < 0 else amount(demand),
         reason=REASONS[reason],
-        message=_message(result, row, reason),
+        message=_message(result, row, reason) + (" And one more while a pod moves." if surge else ""),
         binding_budget=result.plan.domains[binding] if binding >= 0 else "",
         replica_watts=float(round(each)),
         waiting_pods=gate.waiting_pods,

@@ -81,6 +81,7 @@ def recommendation(
     mode: str = "Scale",
     maximum: int = 40,
     of_policy: str = "capped",
+    migrating: int | None = None,
 ) -> PowerRecommendation:
     return PowerRecommendation(
         metadata=ObjectMeta(name=recommendation_name("Deployment", name), namespace=NAMESPACE),
@@ -88,6 +89,7 @@ def recommendation(
         status=PowerRecommendationStatus(
             mode=mode,
             target=Amount(replicas=target),
+            migrating_replicas=migrating,
             upper_bound=Amount(replicas=maximum),
             uncapped_target=None if uncapped is None else Amount(replicas=uncapped),
         ),

@@ -22,6 +22,13 @@ def answer(
     )
 
 
+@pytest.mark.parametrize("metric", ["replicas", "cap"])
+def test_while_a_pod_moves_one_replica_more_is_told_than_the_traffic_asks_for(metric: str) -> None:
+    moving = recommendation(target=4, uncapped=3, migrating=1)
+    told = answer(moving, deployment(replicas=3), metric=metric)
+    assert (told.replicas, told.value) == (4, 4.0)
+
+
 @pytest.mark.parametrize("mode", ["Off", "Initial"])
 def test_in_shadow_modes_demand_is_told_uncapped_and_the_cap_is_the_policys_maximum(mode: str) -> None:
     shadow = recommendation(target=3, uncapped=6, mode=mode, maximum=40)

@@ -86,3 +86,11 @@ def test_around_the_default_tolerance(wanted: int, current: int, value: float, e
 
 def test_a_tolerance_that_ignores_every_cut_gets_the_number_itself() -> None:
     assert value_to_tell(wanted=3, current=20, tolerance=1.0) == 3.0
+
+
+@pytest.mark.parametrize("current", [*range(10), 10, 20, 999])
+def test_one_replica_more_comes_out_exactly_where_the_tolerance_is_0_and_below_ten_anywhere(current: int) -> None:
+    value = value_to_tell(wanted=current + 1, current=current, tolerance=0.1)
+    assert hpa_step(told_by_keda(value), current, down=0.1, up=0.0) == current + 1
+    with_default = hpa_step(told_by_keda(value), current, down=0.1, up=0.1)
+    assert with_default == (current + 1 if current < 10 else current)
