@@ -7,6 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kserve_hooks.migrate_actions import (
+    CreateMigration,
+    DeleteMigration,
+    HoldMigration,
+    MigrationWrite,
+    WriteMigration,
+    describe_migration_write,
+)
+from kserve_hooks.pod_actions import Evict, PodWrite, SetDeletionCost, describe_pod_write
 from wattkeeper.api.meta import Condition
 from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
 from wattkeeper.cluster.braking import Brakeable, read_held
@@ -79,7 +88,7 @@ class SetBrake:
     if_ours: bool = False
 
 
-Write = Hold | Publish | SetFields | ApplyScaledObject | DeleteScaledObject | SetBrake
+Write = Hold | Publish | SetFields | ApplyScaledObject | DeleteScaledObject | SetBrake | MigrationWrite | PodWrite
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,6 +158,10 @@ def describe(action: Action) -> str:
             return f"set {changes} of {type(target).__name__} {_name(target)}{condition}"
         case Announce(event=event):
             return f"record {event.reason}: {event.note}"
+        case CreateMigration() | HoldMigration() | WriteMigration() | DeleteMigration():
+            return describe_migration_write(action)
+        case SetDeletionCost() | Evict():
+            return describe_pod_write(action)
 
 
 def _said(value: int | None) -> str:

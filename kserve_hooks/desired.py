@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from kserve_hooks.capped import Capped
 from kserve_hooks.ceilings import Rises, hard_ceiling
+from kserve_hooks.migrate_levers import may_raise, with_surge
 from kserve_hooks.obstacles import in_the_way, obstacle_finding
 from kserve_hooks.scaled_objects import TriggerOptions, our_scaled_object, scaled_object_name
 from wattkeeper.api.conditions import Finding
@@ -40,7 +41,9 @@ class Desired:
 NOTHING = Desired()
 
 
-def desired(capped: Capped, rises: Rises, options: TriggerOptions, now: float, *, fresh: bool) -> Desired:
+def desired(
+    capped: Capped, rises: Rises, options: TriggerOptions, now: float, *, fresh: bool, surge: int = 0
+) -> Desired:
     """Returns what shall be changed for a service whose recommendation is obeyed.
 
     Args:
@@ -49,6 +52,7 @@ def desired(capped: Capped, rises: Rises, options: TriggerOptions, now: float, *
         options: how triggers of ours look.
         now: Unix seconds.
         fresh: somebody has decided lately.
+        surge: how many replicas it shall have at least while one of its pods moves, 0 while none does.
     """
     part = capped.part
     if part is None and (capped.workload is None or capped.unseen):
@@ -59,10 +63,19 @@ def desired(capped: Capped, rises: Rises, options: TriggerOptions, now: float, *
         return Desired(finding=obstacle_finding(part))
     key = capped.recommendation.metadata.uid
     if part.maximum:
-        return _bounded(capped, part, _settled(capped, part, part.maximum, rises, key, now, fresh=fresh))
+        found = _bounded(capped, part, _settled(capped, part, part.maximum, rises, key, now, fresh=fresh))
+        return _with_surge(capped, part, found, surge)
     if part.minimum:
-        return _counted(capped, part, _settled(capped, part, part.minimum, rises, key, now, fresh=fresh))
+        found = _counted(capped, part, _settled(capped, part, part.minimum, rises, key, now, fresh=fresh))
+        return _with_surge(capped, part, found, surge)
     return _scaled(capped, part, rises, options, now, fresh=fresh)
+
+
+def _with_surge(capped: Capped, part: Part, found: Desired, surge: int) -> Desired:
+    if not surge or not may_raise(capped):
+        return found
+    most = found.fields.get(part.maximum, part.ceiling(capped.actuation))
+    return replace(found, fields=with_surge(part, found.fields, surge, most))
 
 
 def _as_it_is(capped: Capped) -> Desired:

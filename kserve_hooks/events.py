@@ -15,6 +15,7 @@ from kserve_hooks.actions import (
     describe,
 )
 from kserve_hooks.capped import Capped
+from kserve_hooks.migrate_events import migration_refused
 from wattkeeper.api.conditions import message_of, message_unless
 from wattkeeper.api.meta import Condition
 from wattkeeper.api.power_recommendation import PowerRecommendation
@@ -177,6 +178,8 @@ def _said(one: PowerRecommendation, conditions: tuple[Condition, ...]) -> Iterat
             yield brake_refused(one, condition.message)
         if condition.type == "Reverted" and message_of(before, "Reverted") != condition.message:
             yield put_back(one, condition.message)
+        if condition.type == "MigrationRefused" and message_of(before, "MigrationRefused") != condition.message:
+            yield migration_refused(one, condition.reason, condition.message)
 
 
 def _past(what: str) -> str:

@@ -27,15 +27,27 @@ from kserve_hooks.actions import (
     brake_key,
     describe,
 )
+from kserve_hooks.disruptions import Claim
 from kserve_hooks.metrics import ActuatorMetrics
+from kserve_hooks.migrate_actions import (
+    CreateMigration,
+    DeleteMigration,
+    HoldMigration,
+    WriteMigration,
+    ended_by,
+    send_migration_write,
+    subject_of_migration_write,
+)
 from kserve_hooks.outcomes import Outcome, Unanswered
 from kserve_hooks.patience import Patience
+from kserve_hooks.pod_actions import Evict, SetDeletionCost, pod_of, send_pod_write
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.errors import (
     ClusterError,
     ConflictError,
     ForbiddenError,
     NotFoundError,
+    ProtectedError,
     RefusedError,
     UnreachableError,
 )
@@ -56,6 +68,14 @@ class Witness(Protocol):
 
     def wrote(self, action: SetFields | SetBrake) -> None:
         """Notes a change that succeeded."""
+        ...
+
+    def disrupted(self, claim: Claim) -> None:
+        """Notes that a pod was made to go."""
+        ...
+
+    def spared(self, claim: Claim, error: ClusterError) -> None:
+        """Notes that the API server did not evict a pod, and what it said."""
         ...
 
 
@@ -181,7 +201,7 @@ class Executor:
         if isinstance(error, ConflictError | NotFoundError):
             # Somebody was quicker; the next pass sees what there is.
             self._metrics.writes.labels(kind, "outdated").inc()
-            if isinstance(error, NotFoundError) and isinstance(action, Hold | Publish):
+            if isinstance(error, NotFoundError) and isinstance(action, Hold | Publish | HoldMigration | WriteMigration):
                 self._gone.add(plan.key)
             elif isinstance(action, Hold | Publish):
                 self._late[plan.key] = action.regarding.metadata.resource_version
@@ -189,6 +209,8 @@ class Executor:
             return
         self._metrics.writes.labels(kind, "failed").inc()
         LOG.warning("cannot %s: %s", describe(action), error)
+        if isinstance(action, Evict) and isinstance(error, ProtectedError | UnreachableError):
+            self._witness.spared(action.claim, error)
         if isinstance(error, UnreachableError):
             self._patience.failed(plan.key, error, now)
             what, version = _subject(action)
@@ -218,6 +240,15 @@ class Executor:
                 self._witness.sends(action)
                 await self._cluster.set_brake(target, dict(fields), if_ours=if_ours)
                 self._witness.wrote(action)
+            case CreateMigration() | HoldMigration() | WriteMigration() | DeleteMigration():
+                await send_migration_write(self._cluster, action)
+                ended = ended_by(action)
+                if ended is not None:
+                    self._metrics.migrations_ended.labels(*ended).inc()
+            case SetDeletionCost() | Evict():
+                await send_pod_write(self._cluster, action)
+        if isinstance(action, WriteMigration | Evict) and action.claim is not None:
+            self._witness.disrupted(action.claim)
 
 
 def _subject(action: Write) -> tuple[str, str]:
@@ -234,3 +265,8 @@ def _subject(action: Write) -> tuple[str, str]:
             return target.metadata.uid, target.metadata.resource_version
         case DeleteScaledObject(gone=gone):
             return gone.metadata.uid, gone.metadata.resource_version
+        case CreateMigration() | HoldMigration() | WriteMigration() | DeleteMigration():
+            return subject_of_migration_write(action)
+        case SetDeletionCost() | Evict():
+            meta = pod_of(action).metadata
+            return meta.uid, meta.resource_version

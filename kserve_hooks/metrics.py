@@ -41,6 +41,24 @@ class ActuatorMetrics:
             "Services that the brake holds at their cap, because KEDA cannot ask the scaler.",
             registry=registry,
         )
+        self.migrations = Gauge(
+            "wattkeeper_actuator_migrations",
+            "Migrations of pods that there are, by how far they are.",
+            ["phase"],
+            registry=registry,
+        )
+        self.migrations_ended = Counter(
+            "wattkeeper_actuator_migrations_ended",
+            "Migrations that have ended, well or not, and why.",
+            ["phase", "reason"],
+            registry=registry,
+        )
+        self.migrations_refused = Gauge(
+            "wattkeeper_actuator_migrations_refused",
+            "Services of which a pod could move and does not, by why.",
+            ["reason"],
+            registry=registry,
+        )
         self.scaler_answers = Gauge(
             "wattkeeper_actuator_scaler_answers",
             "1 while the scaler answers the actuator's own question, 0 in an outage.",

@@ -14,6 +14,14 @@ from kserve_hooks.actions import (
     SetFields,
     Write,
 )
+from kserve_hooks.migrate_actions import (
+    CreateMigration,
+    DeleteMigration,
+    HoldMigration,
+    WriteMigration,
+    is_migration_write_shown,
+)
+from kserve_hooks.pod_actions import Evict, SetDeletionCost, is_pod_write_shown
 from kserve_hooks.scaled_objects import is_as_wanted
 from wattkeeper.api.meta import Condition
 from wattkeeper.api.power_recommendation import ACTUATOR_CONDITIONS, PowerRecommendation
@@ -98,6 +106,10 @@ def is_shown(view: View, action: Write) -> bool:
         case SetBrake(target=target, fields=fields):
             held = view.all(type(target)).get(target.metadata.uid)
             return held is not None and all(read_held(held, field) == value for field, value in fields)
+        case CreateMigration() | HoldMigration() | WriteMigration() | DeleteMigration():
+            return is_migration_write_shown(view, action)
+        case SetDeletionCost() | Evict():
+            return is_pod_write_shown(view, action)
 
 
 def _type(one: Condition) -> str:

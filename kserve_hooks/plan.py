@@ -7,21 +7,26 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
+from types import MappingProxyType
 
 from kserve_hooks.actions import Announce, ServicePlan, SetBrake, SetFields, brake_key
 from kserve_hooks.brake import Brakes, Braking
 from kserve_hooks.capped import Capped, find_capped
 from kserve_hooks.ceilings import Rises
 from kserve_hooks.desired import NOTHING, Desired, desired
+from kserve_hooks.disruptions import Claim, Disruptions, key_of
 from kserve_hooks.events import events_of, policy_unknown
+from kserve_hooks.migrate import MigrationOptions, Migrations, Moves
 from kserve_hooks.orphans import Orphans
 from kserve_hooks.outage import Outage, OutageOptions
+from kserve_hooks.rates import RateOptions
 from kserve_hooks.reconcile import reconcile
 from kserve_hooks.reverts import RevertOptions, Sightings
 from kserve_hooks.scaled_objects import TriggerOptions
 from wattkeeper.api.conditions import Finding
 from wattkeeper.api.marks import POLICY_ANNOTATION
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
+from wattkeeper.cluster.errors import ClusterError, ProtectedError, UnreachableError
 from wattkeeper.cluster.freshness import Freshness
 from wattkeeper.cluster.interface import View
 from wattkeeper.cluster.kserve import InferenceService, LLMInferenceService
@@ -40,12 +45,16 @@ class PlanOptions:
         reverts: when somebody has put something back often enough.
         outage: when to believe that KEDA cannot ask the scaler, and that it can again.
         raise_seconds: how long a ceiling must have been too low before it rises.
+        rates: how many pods may be made to go in a while.
+        migrations: how pods are moved.
     """
 
     trigger: TriggerOptions
     reverts: RevertOptions
     outage: OutageOptions = field(default_factory=OutageOptions)
     raise_seconds: float = 30.0
+    rates: RateOptions = field(default_factory=RateOptions)
+    migrations: MigrationOptions = field(default_factory=MigrationOptions)
 
 
 class Planner:
@@ -69,22 +78,32 @@ class Planner:
         self._orphans = Orphans(view)
         self._announced: dict[str, str] = {}
         self._now = 0.0
+        self._disruptions = Disruptions(view, options.rates)
+        self._migrations = Migrations(view, self._disruptions, options.trigger, options.migrations)
 
-    def plan(self, now: float, refused: Mapping[str, str]) -> list[ServicePlan]:
+    def asked_about(self) -> frozenset[str]:
+        """Returns the namespaces of which the next plan has to know which pods get traffic."""
+        return self._migrations.asked_about()
+
+    def plan(
+        self, now: float, refused: Mapping[str, str], serving: Mapping[str, frozenset[str]] = MappingProxyType({})
+    ) -> list[ServicePlan]:
         """Returns what is to be done so that every ceiling is kept, and what is over is put back.
 
         Args:
             now: Unix seconds.
             refused: what an API server or a webhook said to the last write for a service, by its key (the brake's has
                 a key of its own).
+            serving: UIDs of pods that get traffic, by namespace, of those that were asked about.
         """
         self._now = now
+        self._disruptions.begin(now)
         fresh = not self._freshness.stale(now)
-        plans = [
-            _guarded(one, partial(self._service, one, now, refused, fresh=fresh)) for one in find_capped(self._view)
-        ]
+        services = list(find_capped(self._view))
+        moves = self._migrations.moves(services, serving, now, fresh=fresh)
+        plans = [_guarded(one, partial(self._service, one, now, refused, moves, fresh=fresh)) for one in services]
         orphans = (*self._orphans.scaled_objects(), *self._orphans.pauses(now))
-        return [*plans, *orphans, *self._unknown_policies()]
+        return [*plans, *moves.plans, *orphans, *self._unknown_policies()]
 
     def sends(self, action: SetFields | SetBrake) -> None:
         """Notes a write that is about to be sent, in the pass that was planned last."""
@@ -100,12 +119,26 @@ class Planner:
         else:
             self._sightings.wrote(action.service, action.fields)
 
+    def disrupted(self, claim: Claim) -> None:
+        """Notes that a pod was made to go."""
+        self._disruptions.done(claim, self._now)
+
+    def spared(self, claim: Claim, error: ClusterError) -> None:
+        """Notes that the API server did not evict a pod, and what it said."""
+        if isinstance(error, ProtectedError):
+            self._disruptions.kept(claim.pod, str(error), self._now)
+        elif isinstance(error, UnreachableError):
+            self._disruptions.busy(error.retry_after_seconds, self._now)
+
     def restoration(self, now: float) -> list[ServicePlan]:
         """Returns what is to be done so that everything is as users had it."""
         self._now = now
-        plans = (_guarded(one, partial(self._restored, one, now)) for one in find_capped(self._view))
+        self._disruptions.begin(now)
+        services = list(find_capped(self._view))
+        moving = self._migrations.restoration(services, now)
+        plans = (_guarded(one, partial(self._restored, one, now)) for one in services)
         orphans = (*self._orphans.scaled_objects(), *self._orphans.pauses(now, unnoted_seconds=0.0))
-        return [plan for plan in (*plans, *orphans) if plan.actions or plan.broken]
+        return [plan for plan in (*plans, *moving, *orphans) if plan.actions or plan.broken]
 
     def _restored(self, one: Capped, now: float) -> ServicePlan:
         if one.unseen and one.actuation is not None:
@@ -113,15 +146,19 @@ class Planner:
             return ServicePlan(key=one.recommendation.metadata.uid, actions=(), broken=broken)
         return self._reconciled(one, NOTHING, self._brakes.released(one, now), (), now)
 
-    def _service(self, one: Capped, now: float, refused: Mapping[str, str], *, fresh: bool) -> ServicePlan:
+    def _service(
+        self, one: Capped, now: float, refused: Mapping[str, str], moves: Moves, *, fresh: bool
+    ) -> ServicePlan:
         key = one.recommendation.metadata.uid
         braking = self._brakes.braking(one, now)
         if one.enforced and one.recommendation.status.reason == "WarmingUp":
             return ServicePlan(key=key, actions=())  # The leader itself does not know better yet.
         wanted, extra = NOTHING, ()
         if one.enforced:
-            wanted = desired(one, self._rises, self._options.trigger, now, fresh=fresh)
+            surge = moves.replicas.get(key_of(one.recommendation), 0)
+            wanted = desired(one, self._rises, self._options.trigger, now, fresh=fresh, surge=surge)
             extra = (*_annotation_finding(one), *(() if fresh else (_held_cuts(one),)))
+        extra = (*extra, *(each for each in (moves.findings.get(key),) if each is not None))
         wanted = replace(wanted, refused=refused.get(key, ""))
         braking = replace(braking, refused=refused.get(brake_key(key), ""))
         return self._reconciled(one, wanted, braking, extra, now)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,9 @@ from kserve_hooks.execute import Executor
 from kserve_hooks.metrics import ActuatorMetrics
 from kserve_hooks.outage import Outage
 from kserve_hooks.plan import Planner, PlanOptions
+from kserve_hooks.traffic import pods_that_serve
+from wattkeeper.api.power_migration import PHASES, PowerMigration
+from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.clock import Clock
 from wattkeeper.cluster.freshness import Freshness
 from wattkeeper.cluster.interface import Cluster
@@ -169,7 +172,8 @@ class ActuatorService:
         self._warm_since = now if self._warm_since is None else self._warm_since
         if now - self._warm_since < self._options.warm_up_seconds:
             return "warming-up"
-        plans = self._planner.plan(now, self._executor.refused(now))
+        serving = await pods_that_serve(self._cluster, self._planner.asked_about())
+        plans = self._planner.plan(now, self._executor.refused(now), serving)
         self._note(plans)
         await self._executor.execute(plans, now)
         return "made"
@@ -243,6 +247,18 @@ class ActuatorService:
             self._metrics.services.labels(autoscaler).set(kept[autoscaler])
         self._metrics.hindered.set(sum(plan.hindered for plan in plans))
         self._metrics.braked.set(sum(plan.braked for plan in plans))
+        self._note_migrations()
+
+    def _note_migrations(self) -> None:
+        view = self._cluster.view
+        phases = Counter(one.status.phase or "Pending" for one in view.all(PowerMigration).values())
+        for phase in PHASES:
+            self._metrics.migrations.labels(phase).set(phases[phase])
+        said = (each for one in view.all(PowerRecommendation).values() for each in one.status.conditions)
+        refused = Counter(each.reason for each in said if each.type == "MigrationRefused")
+        self._metrics.migrations_refused.clear()
+        for reason, count in refused.items():
+            self._metrics.migrations_refused.labels(reason).set(count)
 
 
 class Rehearsal:
@@ -272,14 +288,15 @@ class Rehearsal:
         """Passes until cancelled."""
         while True:
             self._scaler.observe(self._clock.now(), answered=await self._scaler_answers())
-            self.rehearse()
+            self.rehearse(await pods_that_serve(self._cluster, self._planner.asked_about()))
             await self._clock.sleep(self._options.pass_seconds)
 
-    def rehearse(self) -> None:
-        """Makes one pass, if the view is complete."""
+    def rehearse(self, serving: Mapping[str, frozenset[str]]) -> None:
+        """Makes one pass, if the view is complete, with who gets traffic by namespace."""
         if not self._cluster.view.synced():
             return
-        intended = [describe(action) for plan in self._planner.plan(self._clock.now(), {}) for action in plan.actions]
+        plans = self._planner.plan(self._clock.now(), {}, serving)
+        intended = [describe(action) for plan in plans for action in plan.actions]
         for line in intended:
             if line not in self._said:
                 self._say(f"would {line}")

@@ -91,6 +91,18 @@ class ActuatorSettings(BaseSettings):
     revert_pause_seconds: float = Field(default=600.0, ge=1.0)
     """After which it tries once more, in seconds."""
 
+    migrations_at_once: int = Field(default=4, ge=1, le=64)
+    """How many pods may move at the same time (modes Migrate and Kill); of each service and away from each budget it is
+    one."""
+
+    migration_pause_seconds: float = Field(default=300.0, ge=0.0, le=14_400.0)
+    """After a migration, how long none of the same service or away from the same budget begins, in seconds. Each
+    further failure in a row doubles it, up to four hours."""
+
+    migration_keep_seconds: float = Field(default=86_400.0, ge=14_400.0)
+    """How long a PowerMigration that has ended is kept, in seconds; ten of each service at most. Pauses are counted
+    from them."""
+
     write_concurrency: int = Field(default=8, ge=1, le=64)
     """How many services are written at the same time."""
 
@@ -103,6 +115,7 @@ class ActuatorSettings(BaseSettings):
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         durations = (self.pass_seconds, self.warm_up_seconds, self.raise_seconds, self.stale_seconds)
+        durations += (self.migration_pause_seconds, self.migration_keep_seconds)
         durations += (self.scaler_check_seconds, self.scaler_down_seconds, self.scaler_up_seconds)
         if not all(math.isfinite(one) for one in (*durations, self.revert_pause_seconds, self.restore_seconds)):
             raise ValueError("durations must be finite")

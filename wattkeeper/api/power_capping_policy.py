@@ -100,6 +100,14 @@ class ActuationRules(Wire, frozen=True, kw_only=True):
             "it, a ceiling below minReplicas is not kept."
         ),
     ] = False
+    raise_min_replicas: Annotated[
+        bool,
+        Meta(
+            description="While a pod moves, minReplicas may be raised to one replica more (and replicas, where KServe "
+            "scales nothing), modes Migrate and Kill. Without it, only pods of services that ask Wattkeeper for the "
+            "number move."
+        ),
+    ] = False
 
 
 class Disruption(Wire, frozen=True, kw_only=True):

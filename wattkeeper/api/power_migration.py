@@ -7,7 +7,7 @@ KServe's services: what the surge raises is noted with all else that is held, in
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from msgspec import Meta
 
@@ -23,6 +23,7 @@ Phase = Literal[
     "Succeeded",
     "Failed",
 ]
+PHASES: Final[tuple[Phase, ...]] = get_args(Phase)
 RESERVING: Final[tuple[Phase, ...]] = ("Pending", "Surging", "Waiting")
 """Phases in which watts for one replica more are asked for, or held."""
 FINISHED: Final[tuple[Phase, ...]] = ("Succeeded", "Failed")

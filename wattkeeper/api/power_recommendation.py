@@ -23,7 +23,7 @@ Reason = Literal[
 ]
 
 
-ACTUATOR_CONDITIONS: Final = ("Actuated", "Reverted", "PolicyUnknown", "Braked", "LaterCutsHeld")
+ACTUATOR_CONDITIONS: Final = ("Actuated", "Reverted", "PolicyUnknown", "Braked", "LaterCutsHeld", "MigrationRefused")
 """Conditions that the actuator writes; all others are the leader's."""
 
 

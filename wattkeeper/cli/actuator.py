@@ -12,6 +12,8 @@ import click
 
 from kserve_hooks.errors import ActuatorError
 from kserve_hooks.metrics import ActuatorMetrics
+from kserve_hooks.migrate import MigrationOptions
+from kserve_hooks.migrate_pauses import PauseOptions
 from kserve_hooks.outage import OutageOptions
 from kserve_hooks.plan import PlanOptions
 from kserve_hooks.reverts import RevertOptions
@@ -176,6 +178,12 @@ def service_options(settings: ActuatorSettings) -> ActuatorOptions:
             reverts=RevertOptions(limit=settings.revert_limit, pause_seconds=settings.revert_pause_seconds),
             outage=OutageOptions(down_seconds=settings.scaler_down_seconds, up_seconds=settings.scaler_up_seconds),
             raise_seconds=settings.raise_seconds,
+            migrations=MigrationOptions(
+                at_once=settings.migrations_at_once,
+                pauses=PauseOptions(
+                    first_seconds=settings.migration_pause_seconds, keep_seconds=settings.migration_keep_seconds
+                ),
+            ),
         ),
     )
 

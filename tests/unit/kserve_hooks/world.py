@@ -30,7 +30,7 @@ from wattkeeper.cluster.braking import Brakeable
 from wattkeeper.cluster.errors import ClusterError
 from wattkeeper.cluster.interface import ChangeHandler, View, Watched
 from wattkeeper.cluster.kserve import InferenceService, KServeService, LLMInferenceService, ManagedFields
-from wattkeeper.cluster.objects import Deployment, DeploymentSpec, PodTemplate, ScaledObject
+from wattkeeper.cluster.objects import Deployment, DeploymentSpec, Pod, PodTemplate, ScaledObject
 from wattkeeper.simulation.cluster import TwinCluster
 
 NOW = 1_800_000_000.0
@@ -124,6 +124,10 @@ class FailingCluster(TwinCluster):
     async def set_brake(self, target: Brakeable, fields: Any, *, if_ours: bool = False) -> None:
         self._note("sweep" if if_ours else "brake")
         await super().set_brake(target, fields, if_ours=if_ours)
+
+    async def evict(self, pod: Pod) -> None:
+        self._note("evict")
+        await super().evict(pod)
 
     def _note(self, verb: str) -> None:
         if verb in self.failing:

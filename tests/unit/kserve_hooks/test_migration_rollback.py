@@ -1,0 +1,188 @@
+"""Whatever goes wrong, a migration is taken back: costs, bounds and finalizer, and no pod is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+
+from tests.unit.kserve_hooks.migrate_scene import Scene
+from tests.unit.kserve_hooks.world import OPTIONS, World
+from wattkeeper.api.power_capping_policy import PowerCappingPolicy
+from wattkeeper.cluster.disruption import DELETION_COST
+from wattkeeper.cluster.objects import Pod
+
+
+@pytest.fixture
+def scene(world: World) -> Scene:
+    return Scene(world)
+
+
+async def settled(scene: Scene) -> tuple[str, str]:
+    """Returns how the migration ends, and looks that nothing of it is left."""
+    scene.hot = False
+    for _ in range(400):
+        if scene.phase() in ("Failed", "Succeeded"):
+            break
+        await scene.turns()
+    await scene.turns(3)
+    assert scene.leaks() == []
+    return scene.phase(), scene.reason()
+
+
+async def test_a_refused_reservation_changes_nothing(scene: Scene) -> None:
+    scene.reserves = "Refused"
+    await scene.open()
+    await scene.turns(3)
+    assert await settled(scene) == ("Failed", "ReservationRefused")
+    assert (len(scene.on("a1")), scene.replicas()) == (3, 3)
+
+
+async def test_a_leader_that_says_nothing_is_waited_for_and_not_for_ever(scene: Scene) -> None:
+    scene.reserves = ""
+    await scene.open()
+    await scene.until("Pending")
+    await scene.turns(50)
+    assert scene.phase() == "Pending"
+    assert await settled(scene) == ("Failed", "NotReserved")
+
+
+@pytest.mark.parametrize("phase", ["Surging", "Waiting"])
+@pytest.mark.parametrize("autoscaler", ["external", "none"])
+async def test_a_reservation_that_is_withdrawn_rolls_back(scene: Scene, phase: str, autoscaler: str) -> None:
+    await scene.open(autoscaler)
+    await scene.until(phase)
+    scene.reserves = "Refused"
+    assert await settled(scene) == ("Failed", "ReservationWithdrawn")
+    assert (scene.replicas(), scene.least) == (3, 3)
+
+
+@pytest.mark.parametrize("phase", ["Surging", "Waiting", "Shrinking"])
+async def test_a_rollout_that_begins_rolls_back(scene: Scene, phase: str) -> None:
+    await scene.open()
+    await scene.until(phase)
+    scene.roll()
+    assert await settled(scene) == ("Failed", "RolloutBegan")
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Surging", "Waiting", "Shrinking"])
+async def test_a_mode_that_is_lowered_rolls_back(scene: Scene, phase: str) -> None:
+    await scene.open("none")
+    await scene.until(phase)
+    scene.mode = "Scale"
+    assert await settled(scene) == ("Failed", "ModeForbids")
+    assert scene.replicas() == 3
+
+
+@pytest.mark.parametrize("phase", ["Surging", "Waiting"])
+async def test_a_policy_that_goes_rolls_back(scene: Scene, phase: str) -> None:
+    await scene.open("none")
+    await scene.until(phase)
+    await scene.world.cluster.delete(scene.world.get(PowerCappingPolicy, "capped"))
+    assert await settled(scene) == ("Failed", "ModeForbids")
+    assert scene.world.bounds() == (3, None)
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Surging", "Waiting", "Shrinking"])
+async def test_a_migration_that_somebody_deletes_is_taken_back_before_it_goes(scene: Scene, phase: str) -> None:
+    await scene.open("none")
+    await scene.until(phase)
+    scene.hot = False
+    await scene.world.cluster.delete(scene.migration())
+    await scene.turns(20)
+    assert (scene.migrations(), scene.leaks(), scene.replicas()) == ([], [], 3)
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Surging", "Waiting"])
+async def test_an_old_pod_that_goes_by_itself_leaves_nothing_to_move(scene: Scene, phase: str) -> None:
+    await scene.open()
+    await scene.until(phase)
+    old = scene.old()
+    assert old is not None
+    scene.kill_pod(old)
+    assert await settled(scene) == ("Succeeded", "PodGone")
+
+
+async def test_a_new_pod_that_dies_rolls_back(scene: Scene) -> None:
+    await scene.open()
+    await scene.until("Waiting")
+    new = scene.migration().status.new_pod
+    assert new is not None
+    scene.kill_pod(scene.world.cluster.objects.all(Pod)[new.uid])
+    assert await settled(scene) == ("Failed", "NewPodGone")
+    assert scene.least == 3
+
+
+async def test_no_new_pod_within_the_deadline_rolls_back(scene: Scene) -> None:
+    await scene.open("none")
+    scene.scales = False
+    await scene.until("Surging")
+    await scene.world.wait(1800.0)
+    assert await settled(scene) == ("Failed", "DeadlinePassed")
+    assert scene.world.bounds() == (3, None)
+
+
+async def test_another_pod_that_goes_instead_is_not_made_up_for_by_an_eviction(scene: Scene) -> None:
+    await scene.open()
+    await scene.until("Waiting")
+    scene.scales = False
+    await scene.until("Shrinking")
+    scene.scale(3)
+    for pod in scene.on("a1"):
+        if pod.metadata.uid != scene.migration().spec.pod.uid:
+            scene.kill_pod(pod)
+            break
+    assert await settled(scene) == ("Failed", "AnotherPodWent")
+    assert "evict" not in scene.world.cluster.written
+
+
+async def test_a_pod_disruption_budget_that_forbids_late_keeps_the_old_pod(scene: Scene) -> None:
+    scene.protect(1)
+    await scene.open()
+    await scene.until("Waiting")
+    scene.protect(0)
+    await scene.turns(10)
+    assert scene.phase() == "Waiting"
+    assert "PodDisruptionBudget chat allows no disruption" in scene.migration().status.message
+    await scene.world.wait(1800.0)
+    assert await settled(scene) == ("Failed", "DeadlinePassed")
+
+
+async def test_a_deletion_cost_of_the_user_s_own_comes_back(scene: Scene) -> None:
+    await scene.open()
+    await scene.until("Surging")
+    old = scene.old()
+    assert old is not None
+    annotations = {**old.metadata.annotations, DELETION_COST: "7"}
+    scene.world.cluster.replace(replace(old, metadata=replace(old.metadata, annotations=annotations)))
+    await scene.until("Waiting")
+    scene.scales = False
+    await scene.until("Shrinking")
+    scene.mode = "Scale"
+    scene.hot = False
+    await scene.turns(5)
+    assert (scene.phase(), scene.costs()) == ("Failed", ["7"])
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Surging", "Waiting", "Shrinking", "Verifying"])
+async def test_putting_everything_back_takes_a_migration_back_too(scene: Scene, phase: str) -> None:
+    await scene.open("none")
+    await scene.until(phase)
+    scene.hot = False
+    job = scene.world.replica(dataclasses.replace(OPTIONS, holder="restore"))
+    restoring = asyncio.create_task(job.restore())
+    await restored(scene, restoring.done)
+    await restoring
+    assert (scene.phase(), scene.leaks(), scene.world.bounds()) == ("Failed", [], (3, None))
+
+
+async def restored(scene: Scene, done: Callable[[], bool]) -> None:
+    for _ in range(60):
+        if done():
+            return
+        await scene.world.clock.forward(2.0)
+        scene.autoscale()
+        scene.run()
