@@ -70,19 +70,23 @@ def reconcile(
     fields, service = _Fields(), capped.service
     if service is not None:
         fields = _fields(capped, service, wanted, sightings, now)
-    if fields.put_back and service is not None:
+    scaled, note = _scaled_object(capped, wanted)
+    changed = next((one for one in scaled if isinstance(one, ApplyScaledObject)), None)
+    fields.settled = fields.settled and changed is None
+    undone = _undone(wanted, capped, changed, sightings, now, paused=reverts.paused(options, now))
+    if (fields.put_back or undone) and service is not None:
         reverts = reverts.again(service, fields.put_back, now)
     elif reverts.count and fields.settled and now - reverts.at >= options.pause_seconds:
         reverts = Reverts()
     findings = [one for one in (wanted.finding, braking.finding, *extra) if one is not None]
-    if reverts.count and service is not None and wanted.fields:
-        said = revert_finding(service, tuple(wanted.fields), reverts, options, now)
+    if reverts.count and service is not None and (wanted.fields or wanted.scaled_object is not None):
+        said = revert_finding(_held(service, wanted), reverts, options, now)
         findings.append(said)
         if reverts.paused(options, now):
             for path in wanted.fields:
                 fields.writes.pop(path, None)
+            scaled = [one for one in scaled if one is not changed]
             findings = [_given_up(one, said) for one in findings]
-    scaled, note = _scaled_object(capped, wanted)
     after = _actuation(capped, wanted, fields, reverts, note, braking.note, now)
     brake = braking.write
     if wanted.refused and (fields.writes or scaled):
@@ -146,6 +150,34 @@ def _scaled_object(capped: Capped, wanted: Desired) -> tuple[list[Write], str]:
     same = before is not None and is_as_wanted(before, target)
     changes: list[Write] = [] if same else [ApplyScaledObject(wanted=target, before=before)]
     return [*gone, *changes], target.metadata.name
+
+
+def _undone(
+    wanted: Desired,
+    capped: Capped,
+    changed: ApplyScaledObject | None,
+    sightings: Sightings,
+    now: float,
+    *,
+    paused: bool,
+) -> bool:
+    """Says whether a ScaledObject of ours has been written in vain."""
+    target = wanted.scaled_object
+    if changed is not None and changed.before is not None and paused:
+        sightings.leaves(changed.before)
+        return False
+    if changed is not None:
+        return changed.before is not None and sightings.undone(changed.before, changed.wanted, now)
+    for one in capped.scaled_objects:
+        if target is not None and is_ours(one) and one.metadata.name == target.metadata.name:
+            sightings.whole(one, target)
+    return False
+
+
+def _held(service: KServeService, wanted: Desired) -> str:
+    if wanted.scaled_object is not None:
+        return f"ScaledObject {wanted.scaled_object.metadata.name}"
+    return f"{', '.join(wanted.fields)} of {type(service).__name__} {service.metadata.name}"
 
 
 def _actuation(

@@ -11,9 +11,12 @@ from wattkeeper.api.power_recommendation import ActuatedField, Actuation
 from wattkeeper.cluster.actuation import ACTUATOR_MANAGER
 from wattkeeper.cluster.braking import Brakeable
 from wattkeeper.cluster.kserve import KServeService, writers_of
+from wattkeeper.cluster.objects import ScaledObject, ScaledObjectSpec
 
 _LATE_SECONDS: Final = 30.0
 """Longer than any request of ours lasts, and than a view is late while its watch is alive."""
+_SHOWN_SECONDS: Final = 4.0
+"""A write of ours has shown by then, where something newer than what it was planned from does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +62,15 @@ class Reverts:
         return format_instant(self.at) if self.count else ""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    """Attributes: what a ScaledObject shall be, its version when that was asked for first, and when (Unix seconds)."""
+
+    spec: ScaledObjectSpec
+    version: str
+    since: float
+
+
 class Sightings:
     """Remembers which of our values were in place, so that a first write is not taken for a second.
 
@@ -69,6 +81,8 @@ class Sightings:
         self._seen: dict[tuple[str, str], int] = {}
         self._written_from: dict[str, str] = {}
         self._sent_from: dict[str, tuple[str, float]] = {}
+        self._whole: dict[str, ScaledObjectSpec] = {}
+        self._asked: dict[str, _Asked] = {}
 
     def sends(self, changed: KServeService | Brakeable, now: float) -> None:
         """Notes a write that is about to be sent. An API server takes it for exactly this version of the object."""
@@ -96,14 +110,37 @@ class Sightings:
             return False
         return self._seen.pop(key, None) == one.written
 
+    def whole(self, one: ScaledObject, wanted: ScaledObject) -> None:
+        """Notes that a ScaledObject of ours is as it shall be."""
+        self._whole[one.metadata.uid] = wanted.spec
+        self._asked.pop(one.metadata.uid, None)
 
-def revert_finding(
-    service: KServeService, fields: tuple[str, ...], reverts: Reverts, options: RevertOptions, now: float
-) -> Finding:
-    """Says who puts fields back, and what to do."""
+    def undone(self, one: ScaledObject, wanted: ScaledObject, now: float) -> bool:
+        """Notes that a ScaledObject of ours has to be written. Returns whether the same was written in vain.
+
+        So it is where it was in place before, where the object has changed since it was asked for last, or where that
+        changes nothing: an admission webhook may change what is written.
+        """
+        meta, spec = one.metadata, wanted.spec
+        asked = self._asked.get(meta.uid)
+        if asked is None or asked.spec != spec:
+            self._asked[meta.uid] = _Asked(spec=spec, version=meta.resource_version, since=now)
+            return self._whole.pop(meta.uid, None) == spec
+        waits = _LATE_SECONDS if asked.version == meta.resource_version else _SHOWN_SECONDS
+        vain = now - asked.since >= waits
+        if vain:
+            self._asked[meta.uid] = _Asked(spec=spec, version=meta.resource_version, since=now)
+        return vain
+
+    def leaves(self, one: ScaledObject) -> None:
+        """Notes that a ScaledObject of ours is left as it is for now."""
+        self._asked.pop(one.metadata.uid, None)
+
+
+def revert_finding(what: str, reverts: Reverts, options: RevertOptions, now: float) -> Finding:
+    """Says who puts something back, and what to do."""
     who = reverts.by or "somebody"
-    what = f"{', '.join(fields)} of {type(service).__name__} {service.metadata.name}"
     times = "once" if reverts.count == 1 else f"{reverts.count} times in a row"
     stops = " The actuator has stopped writing for now." if reverts.paused(options, now) else ""
-    message = f"{who} put back {what} {times}: have it leave the field alone (Argo CD: ignoreDifferences).{stops}"
+    message = f"{who} put back {what} {times}: have it leave that alone (Argo CD: ignoreDifferences).{stops}"
     return Finding(type="Reverted", holds=True, reason="PutBack", message=message)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from tests.unit.kserve_hooks.world import World
 from wattkeeper.api.conditions import holds, message_of
+from wattkeeper.cluster.objects import ScaledObject
 
 
 async def capped(world: World) -> None:
@@ -82,3 +85,65 @@ async def test_when_the_cap_is_over_after_reverts_nothing_is_written(world: Worl
     await world.passes(2)
     assert world.bounds() == (None, 8)
     assert world.recommendation().status.actuation is None
+
+
+async def with_scaled_object(world: World) -> None:
+    world.policy()
+    world.inference_service("external")
+    await world.recommend(3)
+    await world.passes(2)
+
+
+def change_back(world: World) -> None:
+    made = world.get(ScaledObject, "chat-predictor-wk")
+    world.cluster.replace(replace(made, spec=replace(made.spec, polling_interval=5)))
+
+
+async def test_somebody_who_changes_our_scaled_object_back_is_not_fought_for_ever(world: World) -> None:
+    await with_scaled_object(world)
+    for _ in range(8):
+        change_back(world)
+        await world.passes()
+    world.cluster.written.clear()
+    await world.passes(20)
+    assert world.cluster.written == []
+    assert world.reason() == ("False", "Reverted")
+    assert "ScaledObject chat-predictor-wk" in message_of(world.recommendation().status.conditions, "Reverted")
+    assert "PutBack" in world.events()
+
+
+async def test_a_webhook_that_changes_our_scaled_object_as_it_is_written_is_said(world: World) -> None:
+    apply = world.cluster.apply_scaled_object
+
+    async def changed(wanted: ScaledObject) -> None:
+        await apply(replace(wanted, spec=replace(wanted.spec, polling_interval=5)))
+
+    world.cluster.apply_scaled_object = changed
+    await with_scaled_object(world)
+    await world.passes(60)
+    assert world.reason() == ("False", "Reverted")
+    world.cluster.written.clear()
+    await world.passes(60)
+    assert world.cluster.written == []
+
+
+async def test_a_scaled_object_that_was_changed_once_is_brought_back_and_that_is_forgotten(world: World) -> None:
+    await with_scaled_object(world)
+    change_back(world)
+    await world.passes(2)
+    assert world.get(ScaledObject, "chat-predictor-wk").spec.polling_interval == 15
+    assert holds(world.recommendation().status.conditions, "Reverted")
+    await world.wait(600.0)
+    await world.passes(2)
+    assert not holds(world.recommendation().status.conditions, "Reverted")
+    assert world.reason() == ("True", "ScaledObjectMade")
+
+
+async def test_a_scaled_object_is_tried_once_more_after_the_pause(world: World) -> None:
+    await with_scaled_object(world)
+    for _ in range(8):
+        change_back(world)
+        await world.passes()
+    await world.wait(600.0)
+    await world.passes(2)
+    assert world.get(ScaledObject, "chat-predictor-wk").spec.polling_interval == 15
