@@ -24,7 +24,10 @@ from wattkeeper.cluster.actuation import is_ours
 from wattkeeper.cluster.braking import MAXIMUM, MINIMUM, PAUSE, PAUSED_REPLICAS, Brakeable, is_of_keda, read_held
 from wattkeeper.cluster.objects import HorizontalPodAutoscaler, ScaledObject
 
-_PAUSES: Final = "autoscaling.keda.sh/paused"
+_PAUSED: Final = "autoscaling.keda.sh/paused"
+_PAUSED_SCALE_IN: Final = "autoscaling.keda.sh/paused-scale-in"
+_FALSE: Final = ("0", "f", "F", "false", "False", "FALSE")
+"""What Go's strconv.ParseBool takes for false; KEDA takes all that it cannot read for true."""
 _KSERVE: Final = "serving.kserve.io/"
 _RETURN_SECONDS: Final = 60.0
 """KEDA says that it can ask again with its next poll (30 s by default) and HPA sync, and that has to last."""
@@ -174,8 +177,7 @@ class Brakes:
 
     def _lever(self, capped: Capped, scaled: ScaledObject, note: Brake | None, cap: int) -> _Lever | Finding:
         paused = note is not None and note.kind == "ScaledObject" and _still(note, scaled) is not None
-        pauses = {name for name in scaled.metadata.annotations if name.startswith(_PAUSES)}
-        if pauses - ({PAUSED_REPLICAS} if paused else set()):
+        if _pauses(scaled) - ({PAUSED_REPLICAS} if paused else set()):
             return _paused_by_user(scaled, cap)
         # KEDA's word alone stops with a pause, so it is no reason for one.
         pausable = not _of_kserve(scaled) and self._scaler.answering == "no"
@@ -257,6 +259,13 @@ def _of_kserve(scaled: ScaledObject) -> bool:
     )
 
 
+def _pauses(scaled: ScaledObject) -> set[str]:
+    """Returns the annotations that keep KEDA from lowering; one that keeps it from raising is in nobody's way."""
+    said = scaled.metadata.annotations
+    pauses = {name for name in (_PAUSED, _PAUSED_SCALE_IN) if said.get(name, "false") not in _FALSE}
+    return pauses | ({PAUSED_REPLICAS} & said.keys())
+
+
 def _failing(scaled: ScaledObject) -> bool:
     said = ((one.type, one.reason) for one in scaled.status.conditions if one.status != "True")
     return any(one in _FAILING for one in said)
@@ -274,7 +283,7 @@ def _held(note: Brake) -> Finding:
 def _paused_by_user(scaled: ScaledObject, cap: int) -> Finding:
     message = (
         f"ScaledObject {scaled.metadata.name} is paused above its cap of {cap}, not by Wattkeeper: the brake leaves it "
-        f"alone. Take the annotation {_PAUSES}* away, or pause it at {cap}."
+        f"alone. Take the annotation {_PAUSED}* away, or pause it at {cap}."
     )
     return Finding(type="Braked", holds=False, reason="PausedByUser", message=message)
 

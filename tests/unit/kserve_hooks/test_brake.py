@@ -167,6 +167,21 @@ async def test_a_user_s_pause_is_never_touched(scene: Scene, pause: str) -> None
     assert "brake" not in scene.world.cluster.written
 
 
+@pytest.mark.parametrize(
+    ("pause", "value"), [("paused", "false"), ("paused-scale-in", "F"), ("paused-scale-out", "true")]
+)
+async def test_what_keda_takes_for_no_pause_or_only_for_one_upwards_holds_no_brake_off(
+    scene: Scene, pause: str, value: str
+) -> None:
+    await scene.open()
+    found = scene.world.get(ScaledObject, "mine")
+    annotations = {f"autoscaling.keda.sh/{pause}": value}
+    scene.world.cluster.replace(replace(found, metadata=replace(found.metadata, annotations=annotations)))
+    await scene.world.recommend(5)
+    await scene.ask(False, 5)
+    assert scene.bounds() == (3, 5)
+
+
 async def test_a_pause_that_a_user_has_changed_is_the_user_s(scene: Scene) -> None:
     await scene.open()
     await scene.world.recommend(0)
