@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain
 from types import MappingProxyType
 
-from kserve_hooks.actions import Announce, ServicePlan, SetBrake, SetFields, brake_key
+from kserve_hooks.actions import ServicePlan, SetBrake, SetFields, brake_key
 from kserve_hooks.brake import Brakes, Braking
 from kserve_hooks.capped import Capped, find_capped
 from kserve_hooks.ceilings import Rises
 from kserve_hooks.desired import NOTHING, Desired, desired
 from kserve_hooks.disruptions import Claim, Disruptions, key_of
-from kserve_hooks.events import events_of, policy_unknown
+from kserve_hooks.events import events_of
 from kserve_hooks.migrate import MigrationOptions, Migrations, Moves
 from kserve_hooks.orphans import Orphans
 from kserve_hooks.outage import Outage, OutageOptions
@@ -23,15 +22,12 @@ from kserve_hooks.rates import RateOptions
 from kserve_hooks.reconcile import reconcile
 from kserve_hooks.reverts import RevertOptions, Sightings
 from kserve_hooks.scaled_objects import TriggerOptions
+from kserve_hooks.unknown_policies import UnknownPolicies
 from wattkeeper.api.conditions import Finding
 from wattkeeper.api.marks import POLICY_ANNOTATION
-from wattkeeper.api.power_capping_policy import PowerCappingPolicy
 from wattkeeper.cluster.errors import ClusterError, ProtectedError, UnreachableError
 from wattkeeper.cluster.freshness import Freshness
 from wattkeeper.cluster.interface import View
-from wattkeeper.cluster.kserve import InferenceService, LLMInferenceService
-from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet
-from wattkeeper.recommender.kserve import KServeServices
 
 LOG = logging.getLogger(__name__)
 
@@ -76,7 +72,7 @@ class Planner:
         self._sightings = Sightings()
         self._brakes = Brakes(scaler, options.trigger, options.outage)
         self._orphans = Orphans(view)
-        self._announced: dict[str, str] = {}
+        self._unknown_policies = UnknownPolicies(view)
         self._now = 0.0
         self._disruptions = Disruptions(view, options.rates)
         self._migrations = Migrations(view, self._disruptions, options.trigger, options.migrations)
@@ -103,7 +99,7 @@ class Planner:
         moves = self._migrations.moves(services, serving, now, fresh=fresh)
         plans = [_guarded(one, partial(self._service, one, now, refused, moves, fresh=fresh)) for one in services]
         orphans = (*self._orphans.scaled_objects(), *self._orphans.pauses(now))
-        return [*plans, *moves.plans, *orphans, *self._unknown_policies()]
+        return [*plans, *moves.plans, *orphans, *self._unknown_policies.plans()]
 
     def sends(self, action: SetFields | SetBrake) -> None:
         """Notes a write that is about to be sent, in the pass that was planned last."""
@@ -175,23 +171,6 @@ class Planner:
             hindered=found.hindered,
             braked=braking.note is not None,
         )
-
-    def _unknown_policies(self) -> Iterator[ServicePlan]:
-        """Annotations that name no policy, said once a term."""
-        kserve = KServeServices(self._view)
-        plain = (
-            one
-            for one in chain(self._view.all(Deployment).values(), self._view.all(LeaderWorkerSet).values())
-            if POLICY_ANNOTATION in one.metadata.annotations and kserve.service(one) is None
-        )
-        services = chain(self._view.all(InferenceService).values(), self._view.all(LLMInferenceService).values(), plain)
-        for one in services:
-            name = one.metadata.annotations.get(POLICY_ANNOTATION, "")
-            if not name or self._view.get(PowerCappingPolicy, one.metadata.namespace, name) is not None:
-                self._announced.pop(one.metadata.uid, None)
-            elif self._announced.get(one.metadata.uid) != name:
-                self._announced[one.metadata.uid] = name
-                yield ServicePlan(key=one.metadata.uid, actions=(Announce(event=policy_unknown(one, name)),))
 
 
 def _guarded(one: Capped, plan: Callable[[], ServicePlan]) -> ServicePlan:

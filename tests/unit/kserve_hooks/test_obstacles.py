@@ -169,3 +169,10 @@ async def test_an_annotation_is_said_once_until_it_changes(world: World) -> None
     await world.passes(2)
     (seen,) = [seen for seen in world.cluster.events if seen.record.reason == "PolicyUnknown"]
     assert seen.count == 2
+
+
+async def test_an_annotation_of_a_component_is_said_as_well(world: World) -> None:
+    world.policy()
+    world.inference_service("hpa", maxReplicas=8, annotations={"wattkeeper.dev/policy": "cappd"})
+    await world.passes(3)
+    assert world.events().count("PolicyUnknown") == 1
