@@ -4,6 +4,7 @@
   workers follow it at none.
 - An opening is spent before the patch is sent. It comes back only where the pod stands at the gate for sure; a patch
   whose outcome nobody knows stays spent, and is sent again with the next decision.
+- Of one service, pods of its newest template go first (gate_order.py), then the oldest.
 - Pods of services that the decision does not keep at the gate are let out, because nobody else would: of known ones at
   once, of unknown ones when caches have had time to know them.
 - Nothing is opened without the Lease, without a decision, or by an old one.
@@ -24,6 +25,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from scaler.gate_openings import Openings
+from scaler.gate_order import GateOrder
 from scaler.gate_queue import GateQueue, Waiting, alive, at_gate, followed_by, led_by
 from scaler.metrics import ScalerMetrics
 from wattkeeper.api.power_budget import PowerBudget
@@ -130,6 +132,7 @@ class GateKeeper:
         self._concurrency = concurrency
         self._stale_seconds = stale_seconds
         self._queue = GateQueue()
+        self._order = GateOrder(cluster.view)
         self._openings = Openings()
         self._marked: int | None = None
         self._claims: dict[str, _Claim] = {}
@@ -209,6 +212,8 @@ class GateKeeper:
         waiting = self._queue.change(old, new, self._clock.now())
         self._held.discard(uid)
         if waiting is not None:
+            if waiting.service is not None and waiting.follows is None:
+                self._order.look(waiting.service, self._queue.of(waiting.service))
             self._consider(waiting)
         else:
             self._claims.pop(uid, None)
@@ -235,15 +240,15 @@ class GateKeeper:
         if one.follows is not None:
             if self._queue.leader_is_out(one.follows):
                 self._allot(one, Why.FOLLOWED, costs=False)
-        elif self._spare(service) > 0:
-            self._allot(one, Why.GRANTED, costs=True)
+        else:
+            self._refill(service)
 
     def _refill(self, service: ServiceKey) -> None:
-        """Allots the openings of a service that nobody has yet, to the oldest."""
+        """Allots the openings of a service that nobody has yet, in its pods' order."""
         spare = self._spare(service)
         if spare > 0:
             free = (one for one in self._queue.of(service) if one.follows is None and self._free(one))
-            for one in heapq.nsmallest(spare, free, key=lambda one: one.age):
+            for one in heapq.nsmallest(spare, free, key=self._order.rank):
                 self._allot(one, Why.GRANTED, costs=True)
 
     def _let_out(self, service: ServiceKey | None, waiting: Iterable[Waiting]) -> None:
