@@ -131,6 +131,7 @@ class Executor:
         self._patience.forget(now)
         for outcome in self._unanswered.made(now):
             self._sent[outcome.subject] = (outcome.version, now)
+            self._patience.answered(outcome.key)
             await self._tell(outcome.events)
         self._unwritable = {key: until for key, until in self._unwritable.items() if now < until}
         waiting = iter([plan for plan in plans if plan.actions and plan.key not in self._unwritable])
@@ -215,7 +216,8 @@ class Executor:
             self._patience.failed(plan.key, error, now)
             what, version = _subject(action)
             events = (one.event for one in plan.actions if isinstance(one, Announce) and one.after is action)
-            self._unanswered.add(action, Outcome(subject=(kind, what), version=version, events=tuple(events)), now)
+            outcome = Outcome(key=plan.key, subject=(kind, what), version=version, events=tuple(events))
+            self._unanswered.add(action, outcome, now)
         elif isinstance(error, RefusedError | ForbiddenError) and isinstance(action, Hold | Publish):
             self._unwritable[plan.key] = now + REFUSED_SECONDS
         elif isinstance(error, RefusedError | ForbiddenError):

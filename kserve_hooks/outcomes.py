@@ -43,10 +43,12 @@ class Outcome:
     """A write that was made after all.
 
     Attributes:
+        key: of the plan that it was part of.
         version: of the object, as it was before.
         events: what it means to people.
     """
 
+    key: str
     subject: Subject
     version: str
     events: tuple[EventRecord, ...]

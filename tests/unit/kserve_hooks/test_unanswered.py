@@ -134,6 +134,19 @@ async def test_an_api_server_in_trouble_is_asked_ever_more_seldom(world: World) 
     assert failed(world) == 6.0
 
 
+async def test_answers_that_are_all_lost_cost_a_pass_each_and_no_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await capped(world)
+    for verb in ("hold_recommendation", "write_actuation", "set_replica_fields"):
+        lose_answers(world, monkeypatch, verb)
+    await world.passes(3)
+    assert world.bounds() == (None, 3)
+    await world.recommend(2)
+    await world.passes(2)
+    assert world.bounds() == (None, 2)
+
+
 async def test_trouble_that_is_over_is_forgotten(world: World) -> None:
     await capped(world)
     world.cluster.failing["fields"] = NO_ANSWER
