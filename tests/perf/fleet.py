@@ -115,7 +115,7 @@ def fleet(
             eligible_places=(pinned_row[:, None] == row_of_place) | (pinned_row[:, None] < 0),
             claimed_twice=np.zeros(services, dtype=np.bool_),
             violation_tolerance=np.zeros(services),
-            least_tokens_per_joule=np.full(services, 2.0),
+            least_tokens_per_joule=np.full(services, 1.0),
             idle_tokens_per_second=np.ones(services),
         ),
         budgets=BudgetRows(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
+from wattkeeper.api.power_recommendation import MovablePod, Violation
 from wattkeeper.api.readings import Bools, Floats, Ints, MigrationKey, PodKey, ServiceKey
 from wattkeeper.guard.guarded_plan import GuardedPlan
 
@@ -71,11 +73,15 @@ class PodViolation(NamedTuple):
     Attributes:
         domain: row of the budget.
         watts: what it may draw, at its upper bound.
+        row: of the pod.
+        turn: where it stands among all that have to go, in whichever domain.
     """
 
     pod: PodKey
     domain: int
     watts: float
+    row: int = -1
+    turn: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,6 +166,8 @@ class StepResult:
         plan: what was decided. For services in modes Off and Initial the grants are advice.
         gate: what may leave the power gate.
         migrations: which have their watts.
+        violations: pods that have to go for budgets, domain by domain.
+        service_violations, movable_pods: what recommendations say, by service; those without any are left out.
         problems: sentences for people: sources, models or algorithms that failed, and what happened instead.
     """
 
@@ -172,3 +180,9 @@ class StepResult:
     migrations: MigrationResults
     violations: tuple[PodViolation, ...]
     problems: tuple[str, ...]
+    service_violations: Mapping[ServiceKey, tuple[Violation, ...]] = field(
+        default_factory=dict[ServiceKey, tuple[Violation, ...]]
+    )
+    movable_pods: Mapping[ServiceKey, tuple[MovablePod, ...]] = field(
+        default_factory=dict[ServiceKey, tuple[MovablePod, ...]]
+    )

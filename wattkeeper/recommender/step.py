@@ -22,6 +22,7 @@ from wattkeeper.power.errors import ModelStateError
 from wattkeeper.power.ladder import domain_rung
 from wattkeeper.power.model import PowerModel
 from wattkeeper.recommender.commitments import commitments
+from wattkeeper.recommender.corrections import Corrections
 from wattkeeper.recommender.deciding import Decision, decide, decide_with_rollouts
 from wattkeeper.recommender.demand import DemandWindow, whole_demand
 from wattkeeper.recommender.errors import StateUnreadableError
@@ -37,11 +38,11 @@ from wattkeeper.recommender.result import (
     ServiceResults,
     StepResult,
 )
+from wattkeeper.recommender.scene import Scene
 from wattkeeper.recommender.settings import RecommenderSettings
 from wattkeeper.recommender.steering import steer
 from wattkeeper.recommender.sums import Sums, build_sums, replica_watts
 from wattkeeper.recommender.timeline import Timeline
-from wattkeeper.recommender.violations import find_violations
 
 MIN_STALE_SECONDS = 30.0
 
@@ -69,6 +70,7 @@ class Recommender:
         self._guarded = Timeline(settings.history_ticks)
         self._meter = Timeline(settings.history_ticks)
         self._over_since: dict[str, float] = {}
+        self._corrections = Corrections(settings)
         self._synced_ticks = 0
         self._reserved: frozenset[str] | None = None
 
@@ -272,6 +274,18 @@ class Recommender:
         late = now - over_since > budgets.shed_seconds  # NaN compares as not late.
         unachievable = plan.unachievable | late
         touches = (sums.unit_watts > 0) | (sums.active_watts > 0)
+        stale = np.logical_or.reduce(touches[:, picture.frozen], axis=1)
+        scene = Scene(
+            readings=readings,
+            charges=charges,
+            plan=plan,
+            rung=rung,
+            stale=stale,
+            active=sums.replicas.active,
+            unit_watts=sums.unit_watts,
+            now=now,
+        )
+        corrected = self._corrections.name(scene, warm=warm)
         return StepResult(
             now=now,
             warm=warm,
@@ -288,7 +302,7 @@ class Recommender:
                 demand=np.where(known, picture.demand, -1),
                 active=sums.replicas.active,
                 replica_watts=replica_watts(readings, charges),
-                stale=np.logical_or.reduce(touches[:, picture.frozen], axis=1),
+                stale=stale,
                 unachievable=np.logical_or.reduce(touches[:, unachievable], axis=1),
                 enforced=enforcing(readings) & (sums.replicas.active <= plan.grants + plan.surges),
             ),
@@ -306,6 +320,8 @@ class Recommender:
             ),
             gate=gate,
             migrations=moves,
-            violations=find_violations(readings, charges, plan.over_watts, plan.grants + plan.surges),
+            violations=corrected.of_budgets,
+            service_violations=corrected.violations,
+            movable_pods=corrected.movable_pods,
             problems=tuple(problems),
         )

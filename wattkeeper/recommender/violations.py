@@ -1,4 +1,4 @@
-"""Names the pods behind a violation: those that have to go while a domain is over budget."""
+"""Names the pods behind a budget's violation: those that have to go while a domain is over budget."""
 
 from __future__ import annotations
 
@@ -6,18 +6,31 @@ import numpy as np
 
 from wattkeeper.api.readings import Bools, Floats, Ints, PodPhase, Readings
 from wattkeeper.power.charges import Charges
+from wattkeeper.recommender.efficiency import waste
 from wattkeeper.recommender.result import PodViolation
 
 # A status names at most this many pods of a domain: people read it.
 MAX_PODS = 10
-_TURNS = 16
+NOT_NAMED = np.iinfo(np.int64).max
+"""The turn of a pod that was not named before."""
+_TURNS = 32
 
 
-def find_violations(readings: Readings, charges: Charges, over_watts: Floats, grants: Ints) -> tuple[PodViolation, ...]:
+def find_violations(
+    readings: Readings, charges: Charges, over_watts: Floats, grants: Ints, before: Ints
+) -> tuple[PodViolation, ...]:
     """Returns the pods that have to go, domain by domain, until their watts cover what the domain is over.
 
-    Lowest priority first, then services with more replicas than granted, then the pod that may draw most. Draining
-    pods are going already: what they draw is taken off first.
+    Lowest priority first. Among equals those that were named before, in their order; then pods of services with more
+    replicas than granted, those that slipped past the gate, those that waste most watts per token, those that may draw
+    most, the youngest. Draining pods are going already: what they draw is taken off first.
+
+    Args:
+        readings: what there is.
+        charges: of the readings.
+        over_watts: float64[D].
+        grants: int64[S], replicas that may be there.
+        before: int64[P], the turn that a pod had when it was named last, NOT_NAMED for others.
     """
     if not (over_watts > 0).any():
         return ()
@@ -26,7 +39,8 @@ def find_violations(readings: Readings, charges: Charges, over_watts: Floats, gr
     draining = charges.pod_upper_watts[meter[domains], rows]
     missing = over_watts - np.bincount(domains, weights=draining, minlength=len(meter))
 
-    rows, domains = _members(readings, _in_turn(readings, charges, over_watts > 0, grants))
+    ordered = _in_turn(readings, charges, over_watts > 0, grants, before)
+    rows, domains = _members(readings, ordered)
     first, rank = _first_of_each(domains)
     rows, domains = rows[first], domains[first]
     watts = charges.pod_upper_watts[meter[domains], rows]
@@ -35,11 +49,15 @@ def find_violations(readings: Readings, charges: Charges, over_watts: Floats, gr
     misses[:, 0] = missing
     misses[domains, 1 + rank] = watts
     named = np.flatnonzero(np.subtract.accumulate(misses, axis=1)[domains, rank] > 0)
-    found = zip(rows[named].tolist(), domains[named].tolist(), watts[named].tolist(), strict=True)
-    return tuple([PodViolation(pods.keys[row], domain, drawn) for row, domain, drawn in found])
+    turn = np.zeros(len(pods.keys), dtype=np.int64)
+    turn[ordered] = np.arange(len(ordered))
+    found = zip(
+        rows[named].tolist(), domains[named].tolist(), watts[named].tolist(), turn[rows[named]].tolist(), strict=True
+    )
+    return tuple([PodViolation(pods.keys[row], domain, drawn, row, place) for row, domain, drawn, place in found])
 
 
-def _in_turn(readings: Readings, charges: Charges, over: Bools, grants: Ints) -> Ints:
+def _in_turn(readings: Readings, charges: Charges, over: Bools, grants: Ints, before: Ints) -> Ints:
     """Returns rows of managed pods that stay on nodes in domains that are over, in the order in which they have to go.
 
     Pods on nodes with the same domains come in the same order everywhere: the first MAX_PODS of them are enough.
@@ -49,20 +67,33 @@ def _in_turn(readings: Readings, charges: Charges, over: Bools, grants: Ints) ->
     living = staying[pods.phase[staying] != PodPhase.GATED]
     active = np.bincount(pods.service[living], minlength=len(services.keys))
     excess = active > grants * services.pods_per_replica
-    # Where a service's pods come, by priority and excess.
-    _, turn = np.unique(services.priority * 2 + ~excess, return_inverse=True)
+    _, priority = np.unique(services.priority, return_inverse=True)
 
     concerned = np.logical_or.reduce((domains >= 0) & over[domains], axis=1)
     staying = staying[pods.node[staying] >= 0]
     rows = staying[concerned[pods.node[staying]]]
-    place = _places(domains)
-    rows = rows[_early(place[pods.node[rows]], turn[pods.service[rows]])]
-    rows = rows[np.lexsort((-charges.pod_upper_watts[1, rows], turn[pods.service[rows]]))]
-    first, _ = _first_of_each(place[pods.node[rows]])
+    service = pods.service[rows]
+    # Where pods come, by priority, by whether they were named, and by excess.
+    turn = priority[service] * 4 + 2 * (before[rows] == NOT_NAMED) + ~excess[service]
+    rows = rows[early(readings.nodes.place[pods.node[rows]], turn)]
+    service = pods.service[rows]
+    order = np.lexsort(
+        (
+            -pods.created[rows],
+            -charges.pod_upper_watts[1, rows],
+            -waste(readings, charges, rows),
+            ~pods.slipped[rows],
+            ~excess[service],
+            before[rows],
+            priority[service],
+        )
+    )
+    rows = rows[order]
+    first, _ = _first_of_each(readings.nodes.place[pods.node[rows]])
     return rows[np.sort(first)]
 
 
-def _early(place: Ints, turn: Ints) -> Bools:
+def early(place: Ints, turn: Ints) -> Bools:
     """Returns bool[n], False for all whose turn comes after those of MAX_PODS others of their place.
 
     That leaves few to put in order.
@@ -80,15 +111,6 @@ def _members(readings: Readings, rows: Ints) -> tuple[Ints, Ints]:
     domains = readings.nodes.domains[readings.pods.node[rows]]
     inside = domains >= 0
     return np.repeat(rows, np.count_nonzero(inside, axis=1)), domains[inside]
-
-
-def _places(domains: Ints) -> Ints:
-    """Returns int64[N], the same number for nodes with the same row of int64[N, J]."""
-    order = np.lexsort(domains.T)
-    changes = (domains[order[1:]] != domains[order[:-1]]).any(axis=1)
-    numbers = np.zeros(len(domains), dtype=np.int64)
-    numbers[order[1:]] = np.cumsum(changes)
-    return numbers
 
 
 def _first_of_each(group: Ints) -> tuple[Ints, Ints]:
