@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from scaler.errors import NoPlanError, UncappedTargetError, UnknownObjectError
+from scaler.errors import BrokenWatchError, NoPlanError, UncappedTargetError, UnknownObjectError
 from scaler.metadata import METRIC_NAMES, MetricKind, parse_metadata
 from scaler.replica_arithmetic import DEFAULT_TOLERANCE, value_to_tell
 from scaler.scale_down_behavior import tolerance_in_force
@@ -36,7 +36,7 @@ class Answer:
         metric_name: as KEDA calls it, without its own prefix.
         replicas: what the service may run.
         value: what the HPA is told so that it ends there, or as near below as its tolerance allows.
-        stale: nobody has decided for too long, or the caches may have missed what was decided, so nothing is raised.
+        stale: nobody has decided for too long, so nothing is raised.
     """
 
     metric_name: str
@@ -96,11 +96,17 @@ class Answers:
         recommendation = self._recommendation(scaled_object, target)
         shadow = recommendation.status.mode in PASSIVE
         replicas = _recommended(recommendation.status, kind, spec_replicas=target.spec.replicas, shadow=shadow)
-        # Where a watch is broken, what is cached may be older than the sign of life that came by another one.
-        stale = self._freshness.stale(now) or not self._view.synced()
+        stale = self._freshness.stale(now)
         # The ceiling of a shadow mode is the policy's own and no reading: it holds nothing back, however old.
-        if stale and not (shadow and kind == "cap"):
-            replicas = min(replicas, target.spec.replicas)
+        if not (shadow and kind == "cap"):
+            if not self._view.synced():
+                # Not even how many replicas there are is known: the lower of two old numbers may be a raise.
+                raise BrokenWatchError(
+                    f"a watch of this replica is broken: what it knows of {namespace}/{name} may be over. KEDA keeps "
+                    "what there is until the watch is back or another replica is asked; look at this one's log."
+                )
+            if stale:
+                replicas = min(replicas, target.spec.replicas)
         tolerance = tolerance_in_force(
             scaled_object, server_minor=self._server_minor, cluster_tolerance=self._cluster_tolerance
         )

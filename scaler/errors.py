@@ -6,7 +6,8 @@ ScalerError
     ├── MetadataError         the trigger's metadata is wrong (INVALID_ARGUMENT)
     ├── UnknownObjectError    no such ScaledObject (NOT_FOUND)
     ├── UncappedTargetError   nothing caps the target (FAILED_PRECONDITION)
-    └── NoPlanError           there is no recommendation yet (UNAVAILABLE)
+    ├── NoPlanError           there is no recommendation yet (UNAVAILABLE)
+    └── BrokenWatchError      caches may show what is over (UNAVAILABLE)
 """
 
 from __future__ import annotations
@@ -38,3 +39,7 @@ class UncappedTargetError(AnswerError):
 
 class NoPlanError(AnswerError):
     """There is no recommendation for the target yet."""
+
+
+class BrokenWatchError(AnswerError):
+    """A watch of this replica is broken: what it knows may be over, also how many replicas there are."""

@@ -11,7 +11,14 @@ import grpc
 import grpc.aio
 
 from scaler.answers import Answer, Answers
-from scaler.errors import AnswerError, MetadataError, NoPlanError, UncappedTargetError, UnknownObjectError
+from scaler.errors import (
+    AnswerError,
+    BrokenWatchError,
+    MetadataError,
+    NoPlanError,
+    UncappedTargetError,
+    UnknownObjectError,
+)
 from scaler.metadata import METRIC_NAMES, check_metric_name, parse_metadata
 from scaler.metrics import ScalerMetrics
 from scaler.streams import StreamAlarms
@@ -32,9 +39,10 @@ _CODES: Final[Mapping[type[AnswerError], grpc.StatusCode]] = {
     UnknownObjectError: grpc.StatusCode.NOT_FOUND,
     UncappedTargetError: grpc.StatusCode.FAILED_PRECONDITION,
     NoPlanError: grpc.StatusCode.UNAVAILABLE,
+    BrokenWatchError: grpc.StatusCode.UNAVAILABLE,
 }
 # KEDA's back-off after an error grows to a minute: a stream that can have its answer soon waits for it instead.
-_WORTH_WAITING: Final = (UncappedTargetError, NoPlanError)
+_WORTH_WAITING: Final = (UncappedTargetError, NoPlanError, BrokenWatchError)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

@@ -1,7 +1,7 @@
 import pytest
 
 from scaler.answers import Answer, Answers
-from scaler.errors import NoPlanError
+from scaler.errors import BrokenWatchError, NoPlanError
 from tests.unit.scaler.memory_cluster import MemoryView
 from tests.unit.scaler.samples import NAMESPACE, NOW, budget, deployment, policy, recommendation, scaled_object
 from wattkeeper.api.power_budget import PowerBudget
@@ -46,10 +46,14 @@ def test_stale_decisions_lower_but_never_raise(recommended: int, told: int) -> N
     assert (stale.replicas, stale.stale) == (told, True)
 
 
-@pytest.mark.parametrize(("recommended", "told"), [(9, 4), (2, 2)])
-def test_caches_that_may_have_missed_a_decision_lower_but_never_raise(recommended: int, told: int) -> None:
-    missed = answer(recommendation(target=recommended), synced=False)
-    assert (missed.replicas, missed.stale) == (told, True)
+@pytest.mark.parametrize("recommended", [9, 2])
+def test_caches_that_may_have_missed_a_decision_give_no_number(recommended: int) -> None:
+    with pytest.raises(BrokenWatchError, match="may be over"):
+        answer(recommendation(target=recommended), synced=False)
+
+
+def test_a_broken_watch_does_not_cap_a_service_in_a_shadow_mode() -> None:
+    assert answer(recommendation(mode="Off", maximum=40), metric="cap", synced=False).replicas == 40
 
 
 def test_a_stale_decision_leaves_a_target_at_zero_inactive() -> None:
