@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from scaler.correction_events import events_of_violations
 from wattkeeper.api.conditions import holds, message_of
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_capping_policy import PASSIVE
@@ -213,6 +214,8 @@ def events_of_recommendation(before: PowerRecommendation | None, after: PowerRec
         yield rollout_blocked(after)
     if holds(after.status.conditions, "MigrationBlocked") and not holds(said, "MigrationBlocked"):
         yield migration_blocked(after)
+    # Fewer replicas because the traffic asks for fewer is everyday life.
+    yield from events_of_violations(before, after, everyday=after.status.reason not in _BUDGET_REASONS)
 
 
 def events_of_budget(before: PowerBudget, after: PowerBudget) -> Iterator[EventRecord]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from wattkeeper.recommender.result import StepResult
+from wattkeeper.recommender.violation_log import TYPES
 
 # A call is answered in well under a millisecond; KEDA's own patience is seconds.
 _CALL_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 1.0)
@@ -29,6 +31,12 @@ class PlanCollector(Collector):
         if self.result is not None:
             yield from _budget_families(self.result)
             yield from _service_families(self.result)
+            yield _violating_pods(self.result)
+            yield GaugeMetricFamily(
+                "wattkeeper_movable_pods",
+                "Pods that could move away from a budget that is nearly used up.",
+                value=sum(map(len, self.result.movable_pods.values())),
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +132,18 @@ def _service_families(result: StepResult) -> Iterator[Metric]:
     for family in families:
         # `namespace` alone would clash with the scraped pod's own label.
         yield family.filled(["service_namespace", "service_kind", "service"], rows)
+
+
+def _violating_pods(result: StepResult) -> Metric:
+    """A pod counts once for each type that it violates, at most ten of a service and type, or of a budget."""
+    pods = {(one.type, pod.uid) for of in result.service_violations.values() for one in of for pod in one.pods}
+    counts = Counts(type_ for type_, _ in pods)
+    family = GaugeMetricFamily(
+        "wattkeeper_violating_pods", "Pods that are named in violations of a type.", labels=["type"]
+    )
+    for type_ in TYPES:
+        family.add_metric([type_], counts[type_])
+    return family
 
 
 class ScalerMetrics:

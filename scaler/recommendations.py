@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
+from scaler.correction_statuses import corrections_differ
 from scaler.gate_statuses import GateStatus, waiting_differs, watts_moved
 from scaler.gates import Queue
 from scaler.migration_statuses import migration_findings
@@ -86,7 +87,7 @@ def differs(before: PowerRecommendation | None, after: PowerRecommendation) -> b
         return True
     if old.slipped_pods != new.slipped_pods or waiting_differs(old.waiting_pods, new.waiting_pods):
         return True
-    if watts_moved(old.replica_watts, new.replica_watts):
+    if watts_moved(old.replica_watts, new.replica_watts) or corrections_differ(old, new):
         return True
     pairs = [(old.target, new.target), (old.lower_bound, new.lower_bound), (old.upper_bound, new.upper_bound)]
     if (old.uncapped_target is None) != (new.uncapped_target is None):
@@ -156,6 +157,8 @@ def _wanted(
         replica_watts=float(round(each)),
         waiting_pods=gate.waiting_pods,
         slipped_pods=int(result.gate.slipped[row]),
+        violations=result.service_violations.get(key, ()),
+        movable_pods=result.movable_pods.get(key, ()),
         conditions=conditions,
     )
     reference = ScaleTargetRef(

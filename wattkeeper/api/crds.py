@@ -208,6 +208,7 @@ KINDS: Final[tuple[Kind, ...]] = (
             Column(name="Policy", path=".spec.policy", priority=1),
             Column(name="Autoscaler", path=".status.actuation.autoscaler", priority=1),
             Column(name="Actuated", path=".status.conditions[?(@.type=='Actuated')].reason", priority=1),
+            Column(name="Violation", path=".status.violations[0].type", priority=1),
             Column(name="Message", path=".status.message", priority=1),
             Column(name="Age", path=".metadata.creationTimestamp", type="date"),
         ),
