@@ -115,6 +115,7 @@ class ServicePlan:
         autoscaler: who scales the service, "" where that does not matter.
         hindered: something stands in the way of its ceiling.
         braked: the brake is on.
+        blocked: a pod has to go, and stays.
         broken: why nothing could be planned, "" where it could.
     """
 
@@ -123,12 +124,18 @@ class ServicePlan:
     autoscaler: str = ""
     hindered: bool = False
     braked: bool = False
+    blocked: bool = False
     broken: str = ""
 
 
 def brake_key(key: str) -> str:
     """Returns under what a refusal of the brake is known: it has nothing to do with what else was refused."""
     return f"{key}/brake"
+
+
+def pods_key(key: str) -> str:
+    """Returns the key of what is done to a service's pods: no ceiling waits for it."""
+    return f"{key}/pods"
 
 
 def describe(action: Action) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from kserve_hooks.actions import (
     Announce,
@@ -16,12 +17,16 @@ from kserve_hooks.actions import (
 )
 from kserve_hooks.capped import Capped
 from kserve_hooks.migrate_events import migration_refused
+from kserve_hooks.pod_actions import Evict, SetDeletionCost
+from kserve_hooks.violating import why_evicted
 from wattkeeper.api.conditions import message_of, message_unless
 from wattkeeper.api.meta import Condition
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.interface import EventRecord
 from wattkeeper.cluster.kserve import KServeService, read_field
 from wattkeeper.recommender.kserve import Workload
+
+_EVICTIONS_REFUSED: Final = {"KillBlocked": "KillRefused", "ReplaceBlocked": "ReplaceRefused"}
 
 
 def ceiling_written(regarding: PowerRecommendation, what: str) -> EventRecord:
@@ -133,6 +138,42 @@ def policy_unknown(regarding: KServeService | Workload, name: str) -> EventRecor
     )
 
 
+def pod_marked(regarding: PowerRecommendation, what: str) -> EventRecord:
+    """A pod goes before others when replicas fall, or does not any more."""
+    return EventRecord(
+        regarding=regarding,
+        type="Normal",
+        reason="PodMarked",
+        action="Kill",
+        note=f"The actuator has {what}: the lowest goes first when replicas fall.",
+        dedupe_key="pod-marked",
+    )
+
+
+def pod_evicted(regarding: PowerRecommendation, pod: str, why: str) -> EventRecord:
+    """A pod was made to go."""
+    return EventRecord(
+        regarding=regarding,
+        type="Warning",
+        reason="PodEvicted",
+        action="Kill",
+        note=f"The actuator has evicted pod {pod}: {why}.",
+        dedupe_key=f"pod-evicted/{pod}",
+    )
+
+
+def eviction_refused(regarding: PowerRecommendation, reason: str, why: str, message: str) -> EventRecord:
+    """A pod has to go, and stays."""
+    return EventRecord(
+        regarding=regarding,
+        type="Warning",
+        reason=reason,
+        action="Kill",
+        note=message,
+        dedupe_key=f"{reason}/{why}",
+    )
+
+
 def events_of(capped: Capped, actions: Sequence[Write]) -> Iterator[Announce]:
     """Yields what the actions of one service mean to people."""
     for action in actions:
@@ -157,6 +198,10 @@ def _meaning(capped: Capped, action: Write) -> Iterator[EventRecord]:
             yield restored(one, _past(describe(action)))
         case SetBrake(released=False):
             yield braked(one, describe(action))
+        case SetDeletionCost():
+            yield pod_marked(one, describe(action))
+        case Evict(claim=claim):
+            yield pod_evicted(one, claim.pod.metadata.name, why_evicted(one.status.actuation))
         case Publish(actuation=actuation, conditions=conditions):
             yield from _said(one, conditions)
             before = None if one.status.actuation is None else one.status.actuation.brake
@@ -178,6 +223,9 @@ def _said(one: PowerRecommendation, conditions: tuple[Condition, ...]) -> Iterat
             yield brake_refused(one, condition.message)
         if condition.type == "Reverted" and message_of(before, "Reverted") != condition.message:
             yield put_back(one, condition.message)
+        refusal = _EVICTIONS_REFUSED.get(condition.type)
+        if refusal and message_of(before, condition.type) != condition.message:
+            yield eviction_refused(one, refusal, condition.reason, condition.message)
         if condition.type == "MigrationRefused" and message_of(before, "MigrationRefused") != condition.message:
             yield migration_refused(one, condition.reason, condition.message)
 

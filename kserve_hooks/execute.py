@@ -40,7 +40,7 @@ from kserve_hooks.migrate_actions import (
 )
 from kserve_hooks.outcomes import Outcome, Unanswered
 from kserve_hooks.patience import Patience
-from kserve_hooks.pod_actions import Evict, SetDeletionCost, pod_of, send_pod_write
+from kserve_hooks.pod_actions import Evict, PodWrite, SetDeletionCost, pod_of, send_pod_write
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.errors import (
     ClusterError,
@@ -62,7 +62,7 @@ REFUSED_SECONDS: Final = 60.0
 class Witness(Protocol):
     """Is told of changes of users' objects."""
 
-    def sends(self, action: SetFields | SetBrake) -> None:
+    def sends(self, action: SetFields | SetBrake | PodWrite) -> None:
         """Notes a change that is about to be sent."""
         ...
 
@@ -74,8 +74,8 @@ class Witness(Protocol):
         """Notes that a pod was made to go."""
         ...
 
-    def spared(self, claim: Claim, error: ClusterError) -> None:
-        """Notes that the API server did not evict a pod, and what it said."""
+    def spared(self, claim: Claim, error: ProtectedError | UnreachableError) -> None:
+        """Notes that the API server did not evict a pod, for all that is known, and what it said."""
         ...
 
 
@@ -212,6 +212,8 @@ class Executor:
         LOG.warning("cannot %s: %s", describe(action), error)
         if isinstance(action, Evict) and isinstance(error, ProtectedError | UnreachableError):
             self._witness.spared(action.claim, error)
+        if isinstance(error, ProtectedError):
+            return  # It is about this very pod, for now.
         if isinstance(error, UnreachableError):
             self._patience.failed(plan.key, error, now)
             what, version = _subject(action)
@@ -248,6 +250,7 @@ class Executor:
                 if ended is not None:
                     self._metrics.migrations_ended.labels(*ended).inc()
             case SetDeletionCost() | Evict():
+                self._witness.sends(action)
                 await send_pod_write(self._cluster, action)
         if isinstance(action, WriteMigration | Evict) and action.claim is not None:
             self._witness.disrupted(action.claim)

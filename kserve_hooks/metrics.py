@@ -41,6 +41,11 @@ class ActuatorMetrics:
             "Services that the brake holds at their cap, because KEDA cannot ask the scaler.",
             registry=registry,
         )
+        self.blocked = Gauge(
+            "wattkeeper_actuator_kill_blocked_services",
+            "Services of which a pod has to go, and stays.",
+            registry=registry,
+        )
         self.migrations = Gauge(
             "wattkeeper_actuator_migrations",
             "Migrations of pods that there are, by how far they are.",

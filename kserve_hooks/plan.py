@@ -8,16 +8,18 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 
-from kserve_hooks.actions import ServicePlan, SetBrake, SetFields, brake_key
+from kserve_hooks.actions import ServicePlan, SetBrake, SetFields, brake_key, pods_key
 from kserve_hooks.brake import Brakes, Braking
 from kserve_hooks.capped import Capped, find_capped
 from kserve_hooks.ceilings import Rises
 from kserve_hooks.desired import NOTHING, Desired, desired
 from kserve_hooks.disruptions import Claim, Disruptions, key_of
 from kserve_hooks.events import events_of
+from kserve_hooks.kill import Killing, KillOptions, Kills
 from kserve_hooks.migrate import MigrationOptions, Migrations, Moves
 from kserve_hooks.orphans import Orphans
 from kserve_hooks.outage import Outage, OutageOptions
+from kserve_hooks.pod_actions import Evict, PodWrite, SetDeletionCost
 from kserve_hooks.rates import RateOptions
 from kserve_hooks.reconcile import reconcile
 from kserve_hooks.reverts import RevertOptions, Sightings
@@ -25,7 +27,7 @@ from kserve_hooks.scaled_objects import TriggerOptions
 from kserve_hooks.unknown_policies import UnknownPolicies
 from wattkeeper.api.conditions import Finding
 from wattkeeper.api.marks import POLICY_ANNOTATION
-from wattkeeper.cluster.errors import ClusterError, ProtectedError, UnreachableError
+from wattkeeper.cluster.errors import ProtectedError, UnreachableError
 from wattkeeper.cluster.freshness import Freshness
 from wattkeeper.cluster.interface import View
 
@@ -43,6 +45,7 @@ class PlanOptions:
         raise_seconds: how long a ceiling must have been too low before it rises.
         rates: how many pods may be made to go in a while.
         migrations: how pods are moved.
+        kill: when evicting pods is given up.
     """
 
     trigger: TriggerOptions
@@ -51,6 +54,7 @@ class PlanOptions:
     raise_seconds: float = 30.0
     rates: RateOptions = field(default_factory=RateOptions)
     migrations: MigrationOptions = field(default_factory=MigrationOptions)
+    kill: KillOptions = field(default_factory=KillOptions)
 
 
 class Planner:
@@ -75,6 +79,7 @@ class Planner:
         self._unknown_policies = UnknownPolicies(view)
         self._now = 0.0
         self._disruptions = Disruptions(view, options.rates)
+        self._kills = Kills(view, self._disruptions, options.kill)
         self._migrations = Migrations(view, self._disruptions, options.trigger, options.migrations)
 
     def asked_about(self) -> frozenset[str]:
@@ -94,19 +99,27 @@ class Planner:
         """
         self._now = now
         self._disruptions.begin(now)
+        self._kills.forget(now)
         fresh = not self._freshness.stale(now)
         services = list(find_capped(self._view))
         moves = self._migrations.moves(services, serving, now, fresh=fresh)
-        plans = [_guarded(one, partial(self._service, one, now, refused, moves, fresh=fresh)) for one in services]
+        plans = [
+            plan
+            for one in services
+            for plan in _guarded(one, partial(self._service, one, now, refused, moves, fresh=fresh))
+        ]
         orphans = (*self._orphans.scaled_objects(), *self._orphans.pauses(now))
         return [*plans, *moves.plans, *orphans, *self._unknown_policies.plans()]
 
-    def sends(self, action: SetFields | SetBrake) -> None:
+    def sends(self, action: SetFields | SetBrake | PodWrite) -> None:
         """Notes a write that is about to be sent, in the pass that was planned last."""
-        if isinstance(action, SetBrake):
-            self._brakes.sends(action, self._now)
-        else:
-            self._sightings.sends(action.service, self._now)
+        match action:
+            case SetBrake():
+                self._brakes.sends(action, self._now)
+            case SetFields(service=service):
+                self._sightings.sends(service, self._now)
+            case SetDeletionCost() | Evict():
+                self._kills.sends(action, self._now)
 
     def wrote(self, action: SetFields | SetBrake) -> None:
         """Notes a write that succeeded."""
@@ -119,12 +132,17 @@ class Planner:
         """Notes that a pod was made to go."""
         self._disruptions.done(claim, self._now)
 
-    def spared(self, claim: Claim, error: ClusterError) -> None:
-        """Notes that the API server did not evict a pod, and what it said."""
+    def spared(self, claim: Claim, error: ProtectedError | UnreachableError) -> None:
+        """Notes that the API server did not evict a pod, for all that is known, and what it said."""
         if isinstance(error, ProtectedError):
+            self._kills.spared(claim)
             self._disruptions.kept(claim.pod, str(error), self._now)
-        elif isinstance(error, UnreachableError):
-            self._disruptions.busy(error.retry_after_seconds, self._now)
+            return
+        self._disruptions.busy(error.retry_after_seconds, self._now)
+        if error.retry_after_seconds is None:
+            self._disruptions.done(claim, self._now)  # It may have been heard.
+        else:
+            self._kills.spared(claim)
 
     def restoration(self, now: float) -> list[ServicePlan]:
         """Returns what is to be done so that everything is as users had it."""
@@ -132,23 +150,24 @@ class Planner:
         self._disruptions.begin(now)
         services = list(find_capped(self._view))
         moving = self._migrations.restoration(services, now)
-        plans = (_guarded(one, partial(self._restored, one, now)) for one in services)
+        plans = (plan for one in services for plan in _guarded(one, partial(self._restored, one, now)))
         orphans = (*self._orphans.scaled_objects(), *self._orphans.pauses(now, unnoted_seconds=0.0))
         return [plan for plan in (*plans, *moving, *orphans) if plan.actions or plan.broken]
 
-    def _restored(self, one: Capped, now: float) -> ServicePlan:
+    def _restored(self, one: Capped, now: float) -> list[ServicePlan]:
         if one.unseen and one.actuation is not None:
             broken = f"{one.actuation.kind} {one.actuation.name} cannot be seen, and what was changed of it is noted"
-            return ServicePlan(key=one.recommendation.metadata.uid, actions=(), broken=broken)
-        return self._reconciled(one, NOTHING, self._brakes.released(one, now), (), now)
+            return [ServicePlan(key=one.recommendation.metadata.uid, actions=(), broken=broken)]
+        killing = self._kills.released(one, now)
+        return self._reconciled(one, NOTHING, self._brakes.released(one, now), killing, (), now)
 
     def _service(
         self, one: Capped, now: float, refused: Mapping[str, str], moves: Moves, *, fresh: bool
-    ) -> ServicePlan:
+    ) -> list[ServicePlan]:
         key = one.recommendation.metadata.uid
         braking = self._brakes.braking(one, now)
         if one.enforced and one.recommendation.status.reason == "WarmingUp":
-            return ServicePlan(key=key, actions=())  # The leader itself does not know better yet.
+            return [ServicePlan(key=key, actions=())]  # The leader itself does not know better yet.
         wanted, extra = NOTHING, ()
         if one.enforced:
             surge = moves.replicas.get(key_of(one.recommendation), 0)
@@ -157,31 +176,46 @@ class Planner:
         extra = (*extra, *(each for each in (moves.findings.get(key),) if each is not None))
         wanted = replace(wanted, refused=refused.get(key, ""))
         braking = replace(braking, refused=refused.get(brake_key(key), ""))
-        return self._reconciled(one, wanted, braking, extra, now)
+        killing = self._kills.killing(one, now, fresh=fresh)
+        if killing.writes and pods_key(key) in refused:
+            killing = killing.refused(refused[pods_key(key)])
+        return self._reconciled(one, wanted, braking, killing, extra, now)
 
     def _reconciled(
-        self, one: Capped, wanted: Desired, braking: Braking, extra: tuple[Finding, ...], now: float
-    ) -> ServicePlan:
-        found = reconcile(one, wanted, braking, extra, self._sightings, self._options.reverts, now)
+        self,
+        one: Capped,
+        wanted: Desired,
+        braking: Braking,
+        killing: Killing,
+        extra: tuple[Finding, ...],
+        now: float,
+    ) -> list[ServicePlan]:
+        found = reconcile(one, wanted, braking, killing, extra, self._sightings, self._options.reverts, now)
         managed = one.part is not None and wanted.managed
-        return ServicePlan(
-            key=one.recommendation.metadata.uid,
+        key = one.recommendation.metadata.uid
+        plan = ServicePlan(
+            key=key,
             actions=(*found.actions, *events_of(one, found.actions)),
             autoscaler=one.part.autoscaler if one.part is not None and managed else "",
             hindered=found.hindered,
             braked=braking.note is not None,
+            blocked=bool(killing.findings),
         )
+        if not killing.writes:
+            return [plan]
+        # On its own: a pod that cannot be marked or evicted is no reason to leave a ceiling as it is.
+        return [plan, ServicePlan(key=pods_key(key), actions=(*killing.writes, *events_of(one, killing.writes)))]
 
 
-def _guarded(one: Capped, plan: Callable[[], ServicePlan]) -> ServicePlan:
-    """Returns a service's plan. A defect that one service's objects bring out must not stop the others'."""
+def _guarded(one: Capped, plan: Callable[[], list[ServicePlan]]) -> list[ServicePlan]:
+    """Returns a service's plans. A defect that one service's objects bring out must not stop the others'."""
     try:
         return plan()
     except Exception as error:
         meta = one.recommendation.metadata
         LOG.exception("nothing can be planned for PowerRecommendation %s/%s", meta.namespace, meta.name)
         broken = f"PowerRecommendation {meta.namespace}/{meta.name}: {error}"
-        return ServicePlan(key=meta.uid, actions=(), hindered=True, broken=broken)
+        return [ServicePlan(key=meta.uid, actions=(), hindered=True, broken=broken)]
 
 
 def _annotation_finding(one: Capped) -> tuple[Finding, ...]:

@@ -14,11 +14,12 @@ from kserve_hooks.actions import ApplyScaledObject, DeleteScaledObject, Hold, Pu
 from kserve_hooks.brake import Braking
 from kserve_hooks.capped import Capped
 from kserve_hooks.desired import Desired
+from kserve_hooks.kill import Killing
 from kserve_hooks.reverts import RevertOptions, Reverts, Sightings, revert_finding
 from kserve_hooks.scaled_objects import is_as_wanted
 from wattkeeper.api.conditions import Finding, with_transitions
 from wattkeeper.api.instants import format_instant
-from wattkeeper.api.power_recommendation import ACTUATOR_CONDITIONS, ActuatedField, Actuation, Brake
+from wattkeeper.api.power_recommendation import ACTUATOR_CONDITIONS, ActuatedField, Actuation, Brake, Kill
 from wattkeeper.cluster.actuation import FINALIZER, is_ours
 from wattkeeper.cluster.kserve import KServeService, read_field
 
@@ -50,6 +51,7 @@ def reconcile(
     capped: Capped,
     wanted: Desired,
     braking: Braking,
+    killing: Killing,
     extra: tuple[Finding, ...],
     sightings: Sightings,
     options: RevertOptions,
@@ -61,6 +63,7 @@ def reconcile(
         capped: the service.
         wanted: what shall be changed.
         braking: what shall be held down, or let go.
+        killing: which pods are made to go.
         extra: what else the status shall say.
         sightings: which of our values were seen in place.
         options: when reverts are enough.
@@ -78,7 +81,9 @@ def reconcile(
         reverts = reverts.again(service, fields.put_back, now)
     elif reverts.count and fields.settled and now - reverts.at >= options.pause_seconds:
         reverts = Reverts()
-    findings = [one for one in (wanted.finding, braking.finding, *extra) if one is not None]
+    if killing.awaited and service is not None:
+        _keep_up(fields, service)
+    findings = [one for one in (wanted.finding, braking.finding, *killing.findings, *extra) if one is not None]
     if reverts.count and service is not None and (wanted.fields or wanted.scaled_object is not None):
         said = revert_finding(_held(service, wanted), reverts, options, now)
         findings.append(said)
@@ -87,7 +92,7 @@ def reconcile(
                 fields.writes.pop(path, None)
             scaled = [one for one in scaled if one is not changed]
             findings = [_given_up(one, said) for one in findings]
-    after = _actuation(capped, wanted, fields, reverts, note, braking.note, now)
+    after = _actuation(capped, wanted, fields, reverts, note, braking.note, killing.note, now)
     brake = braking.write
     if wanted.refused and (fields.writes or scaled):
         fields.writes, scaled = {}, []
@@ -129,6 +134,14 @@ def _fields(capped: Capped, service: KServeService, wanted: Desired, sightings: 
         elif sightings.may_change_yet(service, now):
             out.notes.append(note)
     return out
+
+
+def _keep_up(fields: _Fields, service: KServeService) -> None:
+    """Takes out what would lower a bound: the pods that shall go first do not show yet that they do."""
+    for path, value in list(fields.writes.items()):
+        seen = read_field(service, path)
+        if value is not None and (seen is None or value < seen):
+            del fields.writes[path]
 
 
 def _original(capped: Capped, path: str, seen: int | None) -> int | None:
@@ -187,15 +200,17 @@ def _actuation(
     reverts: Reverts,
     scaled_object: str,
     brake: Brake | None,
+    kill: Kill | None,
     now: float,
 ) -> Actuation | None:
     service, part, before = capped.service, capped.part, capped.actuation
-    changed = bool(fields.notes) or bool(scaled_object) or brake is not None
+    changed = bool(fields.notes) or bool(scaled_object) or brake is not None or kill is not None
     if service is None:
         kept = before if scaled_object or capped.unseen else None
-        if brake is None:
-            return kept if kept is None else replace(kept, brake=None)
-        return replace(kept or Actuation(autoscaler="", since=brake.since), brake=brake)
+        if brake is None and kill is None:
+            return kept if kept is None else replace(kept, brake=None, kill=None)
+        since = format_instant(now) if before is None else before.since
+        return replace(kept or Actuation(autoscaler="", since=since), brake=brake, kill=kill)
     if not (wanted.managed or changed):
         return None
     meta = service.metadata
@@ -208,6 +223,7 @@ def _actuation(
         fields=tuple(sorted(fields.notes, key=lambda one: one.field)),
         scaled_object=scaled_object,
         brake=brake,
+        kill=kill,
         since=before.since if before is not None and before.uid == meta.uid else format_instant(now),
         reverts=reverts.count,
         reverted_at=reverts.stamp(),
@@ -229,7 +245,7 @@ def _ordered(
     said = tuple(each for each in status.conditions if each.type in ACTUATOR_CONDITIONS)
     conditions = with_transitions(tuple(findings), said, meta, now)
     held = FINALIZER in meta.finalizers
-    changed = after is not None and (after.fields or after.scaled_object or after.brake)
+    changed = after is not None and (after.fields or after.scaled_object or after.brake or after.kill)
     actions: list[Write] = []
     if changed and not held and not meta.deletion_timestamp:
         actions.append(Hold(regarding=one, held=True))

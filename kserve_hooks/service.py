@@ -247,6 +247,7 @@ class ActuatorService:
             self._metrics.services.labels(autoscaler).set(kept[autoscaler])
         self._metrics.hindered.set(sum(plan.hindered for plan in plans))
         self._metrics.braked.set(sum(plan.braked for plan in plans))
+        self._metrics.blocked.set(sum(plan.blocked for plan in plans))
         self._note_migrations()
 
     def _note_migrations(self) -> None:

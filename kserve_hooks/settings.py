@@ -91,6 +91,17 @@ class ActuatorSettings(BaseSettings):
     revert_pause_seconds: float = Field(default=600.0, ge=1.0)
     """After which it tries once more, in seconds."""
 
+    disruptions_per_minute: float = Field(default=30.0, ge=0.0)
+    """So many pods of all services together may be evicted or moved in a minute; 0 means none. Nothing is saved up: a
+    leader that begins waits as if it had just evicted one."""
+
+    disruptions_per_minute_and_budget: float = Field(default=10.0, ge=0.0)
+    """The same for pods that go for the same budget."""
+
+    kill_limit: int = Field(default=3, ge=1)
+    """After so many evictions in a row that lessen nothing no more pods of a service are evicted, until the violation
+    is over (mode Kill)."""
+
     migrations_at_once: int = Field(default=4, ge=1, le=64)
     """How many pods may move at the same time (modes Migrate and Kill); of each service and away from each budget it is
     one."""
@@ -115,10 +126,11 @@ class ActuatorSettings(BaseSettings):
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         durations = (self.pass_seconds, self.warm_up_seconds, self.raise_seconds, self.stale_seconds)
+        durations += (self.disruptions_per_minute, self.disruptions_per_minute_and_budget)
         durations += (self.migration_pause_seconds, self.migration_keep_seconds)
         durations += (self.scaler_check_seconds, self.scaler_down_seconds, self.scaler_up_seconds)
         if not all(math.isfinite(one) for one in (*durations, self.revert_pause_seconds, self.restore_seconds)):
-            raise ValueError("durations must be finite")
+            raise ValueError("durations and rates must be finite")
         host, separator, port = self.scaler_address.rpartition(":")
         if not separator or not host or not port.isdecimal():
             raise ValueError("scaler_address must be host:port, such as wattkeeper.wattkeeper.svc:9090")

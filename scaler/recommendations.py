@@ -258,11 +258,19 @@ def _above_advice(result: StepResult, row: int) -> Finding:
     )
 
 
+def _hindered(before: PowerRecommendation) -> Iterator[str]:
+    """Yields what the actuator says that it cannot do."""
+    conditions = before.status.conditions
+    unwritten = message_unless(conditions, "Actuated")
+    if unwritten:
+        yield unwritten
+    yield from (one.message for one in conditions if (one.type, one.reason) == ("KillBlocked", "NoEffect"))
+
+
 def _unachievable(result: StepResult, row: int, found: CapFindings, before: PowerRecommendation | None) -> Finding:
     messages = list(found.unachievable)
     reason = "ScaledObject" if messages else "Achievable"
-    hindered = message_unless(before.status.conditions, "Actuated") if before is not None else ""
-    if hindered:
+    for hindered in () if before is None else _hindered(before):
         messages.append(hindered)
         reason = "Actuator"
     if bool(result.services.claimed_twice[row]):

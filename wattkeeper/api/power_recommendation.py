@@ -23,7 +23,16 @@ Reason = Literal[
 ]
 
 
-ACTUATOR_CONDITIONS: Final = ("Actuated", "Reverted", "PolicyUnknown", "Braked", "LaterCutsHeld", "MigrationRefused")
+ACTUATOR_CONDITIONS: Final = (
+    "Actuated",
+    "Reverted",
+    "PolicyUnknown",
+    "Braked",
+    "LaterCutsHeld",
+    "KillBlocked",
+    "ReplaceBlocked",
+    "MigrationRefused",
+)
 """Conditions that the actuator writes; all others are the leader's."""
 
 
@@ -121,6 +130,45 @@ class Brake(Wire, frozen=True, kw_only=True):
     since: Annotated[str, Meta(description="Since when the brake is on.")]
 
 
+class PodCost(Wire, frozen=True, kw_only=True):
+    """A deletion cost that the actuator has set, so that a pod goes before others when replicas fall."""
+
+    name: Annotated[str, Meta(description="The pod's name.")]
+    uid: Annotated[str, Meta(description="The pod's UID.")]
+    original: (
+        Annotated[int, Meta(description="What it was, and becomes again. Absent where the pod had none.")] | None
+    ) = None
+    written: Annotated[int, Meta(description="What the actuator writes.")]
+    since: Annotated[str, Meta(description="Since when the pod shall go first.")]
+
+
+class PodEviction(Wire, frozen=True, kw_only=True):
+    """An eviction: noted before it is asked for."""
+
+    name: Annotated[str, Meta(description="The pod's name.")]
+    uid: Annotated[str, Meta(description="The pod's UID.")]
+    reason: Annotated[str, Meta(description="The type of the violation that it goes for, or Rollout.")]
+    budget: Annotated[str, Meta(description="The budget that it goes for, with type Budget.")] = ""
+    amount: Annotated[
+        float, Meta(description="How much the violation was before: watts with type Budget, else pods.")
+    ] = 0.0
+    watts: Annotated[float, Meta(description="What the pod might draw.")] = 0.0
+    at: Annotated[str, Meta(description="When it was noted.")]
+
+
+class Kill(Wire, frozen=True, kw_only=True):
+    """Which pods the actuator makes go."""
+
+    costs: Annotated[tuple[PodCost, ...], Meta(description="Pods that go first when replicas fall.")] = ()
+    evicted: Annotated[PodEviction, Meta(description="The last eviction, until its effect is known.")] | None = None
+    without_effect: Annotated[
+        int, Meta(description="How many evictions in a row did not lessen the violation that they were for.")
+    ] = 0
+    outdated: Annotated[
+        tuple[str, ...], Meta(description="Hashes of the templates whose pods go, in a rollout that replaces.")
+    ] = ()
+
+
 class Actuation(Wire, frozen=True, kw_only=True):
     """What the actuator has changed for this service, and what there was before. It is put back in the end."""
 
@@ -134,6 +182,7 @@ class Actuation(Wire, frozen=True, kw_only=True):
     fields: Annotated[tuple[ActuatedField, ...], Meta(description="What is changed in it.")] = ()
     scaled_object: Annotated[str, Meta(description="The ScaledObject that the actuator has made.")] = ""
     brake: Annotated[Brake, Meta(description="What is held down while KEDA cannot ask the scaler.")] | None = None
+    kill: Annotated[Kill, Meta(description="Which pods are made to go.")] | None = None
     since: Annotated[str, Meta(description="Since when the actuator acts on the service.")] = ""
     reverts: Annotated[int, Meta(description="How often in a row somebody put a field back.")] = 0
     reverted_at: Annotated[str, Meta(description="When that last happened.")] = ""

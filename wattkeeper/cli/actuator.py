@@ -11,11 +11,13 @@ from pathlib import Path
 import click
 
 from kserve_hooks.errors import ActuatorError
+from kserve_hooks.kill import KillOptions
 from kserve_hooks.metrics import ActuatorMetrics
 from kserve_hooks.migrate import MigrationOptions
 from kserve_hooks.migrate_pauses import PauseOptions
 from kserve_hooks.outage import OutageOptions
 from kserve_hooks.plan import PlanOptions
+from kserve_hooks.rates import RateOptions
 from kserve_hooks.reverts import RevertOptions
 from kserve_hooks.scaled_objects import TriggerOptions
 from kserve_hooks.scaler_check import ScalerCheck
@@ -178,6 +180,11 @@ def service_options(settings: ActuatorSettings) -> ActuatorOptions:
             reverts=RevertOptions(limit=settings.revert_limit, pause_seconds=settings.revert_pause_seconds),
             outage=OutageOptions(down_seconds=settings.scaler_down_seconds, up_seconds=settings.scaler_up_seconds),
             raise_seconds=settings.raise_seconds,
+            rates=RateOptions(
+                per_minute=settings.disruptions_per_minute,
+                per_minute_and_budget=settings.disruptions_per_minute_and_budget,
+            ),
+            kill=KillOptions(limit=settings.kill_limit),
             migrations=MigrationOptions(
                 at_once=settings.migrations_at_once,
                 pauses=PauseOptions(

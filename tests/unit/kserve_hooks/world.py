@@ -27,7 +27,7 @@ from wattkeeper.api.power_recommendation import (
     Reason,
 )
 from wattkeeper.cluster.braking import Brakeable
-from wattkeeper.cluster.errors import ClusterError
+from wattkeeper.cluster.errors import ClusterError, UnreachableError
 from wattkeeper.cluster.interface import ChangeHandler, View, Watched
 from wattkeeper.cluster.kserve import InferenceService, KServeService, LLMInferenceService, ManagedFields
 from wattkeeper.cluster.objects import Deployment, DeploymentSpec, Pod, PodTemplate, ScaledObject
@@ -88,6 +88,7 @@ class FailingCluster(TwinCluster):
     Attributes:
         written: verbs, in order.
         failing: what each verb raises.
+        most_writes: after so many none comes through, None for no limit.
         late: the view that the actuator has.
     """
 
@@ -95,6 +96,7 @@ class FailingCluster(TwinCluster):
         super().__init__(clock)
         self.written: list[str] = []
         self.failing: dict[str, ClusterError] = {}
+        self.most_writes: int | None = None
         self.late = LateView(self.objects)
 
     @property
@@ -125,11 +127,17 @@ class FailingCluster(TwinCluster):
         self._note("sweep" if if_ours else "brake")
         await super().set_brake(target, fields, if_ours=if_ours)
 
+    async def set_deletion_cost(self, pod: Pod, cost: int | None) -> None:
+        self._note("cost")
+        await super().set_deletion_cost(pod, cost)
+
     async def evict(self, pod: Pod) -> None:
         self._note("evict")
         await super().evict(pod)
 
     def _note(self, verb: str) -> None:
+        if self.most_writes is not None and len(self.written) >= self.most_writes:
+            raise UnreachableError("no answer")
         if verb in self.failing:
             raise self.failing[verb]
         self.written.append(verb)

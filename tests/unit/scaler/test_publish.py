@@ -304,6 +304,18 @@ async def test_a_cap_that_the_actuator_cannot_keep_is_unachievable_in_its_words(
     assert "minReplicas is 4" in message_of(publication.status().conditions, "CapUnachievable")
 
 
+@pytest.mark.parametrize(("reason", "said"), [("NoEffect", True), ("RateLimited", False)])
+async def test_evictions_that_were_given_up_make_a_cap_unachievable(
+    publication: Publication, reason: str, *, said: bool
+) -> None:
+    await publication.writes(decision(Row()))
+    stopped = replace(actuator_says("True", "3 evictions in a row"), type="KillBlocked", reason=reason)
+    await actuated(publication, stopped)
+    await publication.writes(decision(Row()))
+    found = message_of(publication.status().conditions, "CapUnachievable")
+    assert ("3 evictions in a row" in found) == said
+
+
 async def test_a_recommendation_that_waits_to_go_is_not_deleted_again(publication: Publication) -> None:
     await publication.writes(decision(Row()))
     found = publication.cluster.view.get(PowerRecommendation, NAMESPACE, "deployment-llm")
