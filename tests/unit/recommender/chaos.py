@@ -24,7 +24,8 @@ class Chaos:
         for service in range(len(self.world.workloads)):
             for rack in np.flatnonzero(self.world.eligible(service)).tolist():
                 self.world.start(service, rack, int(self.rng.integers(0, 3)))
-        self.world.limit_watts = self.world.draw() * self.rng.uniform(1.0, 1.5, 1 + racks) + 1.0
+        room = 1.5 if moves == 0.0 else 3.0
+        self.world.limit_watts = self.world.draw() * self.rng.uniform(1.0, room, 1 + racks) + 1.0
         count = len(self.world.workloads)
         self.log: list[list[int]] = []
         self.read = [0] * count
@@ -76,14 +77,14 @@ class Chaos:
     def _follow_migration(self, service: int, workload: Workload, result: StepResult) -> None:
         """Migrations come and go, and owners ask for the replica more, in time or not."""
         world, rng = self.world, self.rng
-        if rng.random() >= self.moves:
+        if rng.random() >= self.moves / workload.size**3:  # Groups do not move anyhow.
             return
         own = [one for one in world.moving if one.service == service]
-        if own and rng.random() < 0.4:
+        if own and rng.random() < (0.1 if own[0].reserved else 0.8):
             world.moving.remove(own[0])
-        elif own and rng.random() < 0.3:
+        elif own and rng.random() < 0.1:
             own[0].asks = False
-        elif rng.random() < 0.5:
+        elif (not own or rng.random() < 0.1) and rng.random() < 0.7:
             name = f"move-{len(self.log)}-{service}"
             world.moving.append(Moving(service=service, rack=int(rng.integers(0, world.racks)), name=name))
         else:

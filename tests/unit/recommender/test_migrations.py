@@ -333,6 +333,7 @@ def test_whatever_moves_the_sum_fits_or_only_falls_and_no_grant_is_lower_for_it(
             guarded, opening = result.plan.guarded_watts, result.gate.openings > 0
             assert (guarded <= np.maximum(highest, world.limit_watts) + SLACK_WATTS).all()
             assert (out + result.gate.openings <= result.plan.grants + result.plan.surges)[opening].all()
+            highest = guarded
             chaos.act(result)
             assert (world.draw() <= guarded + SLACK_WATTS).all()
     assert not any(lowered)
