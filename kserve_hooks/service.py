@@ -20,6 +20,7 @@ from kserve_hooks.traffic import pods_that_serve
 from wattkeeper.api.power_migration import PHASES, PowerMigration
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.clock import Clock
+from wattkeeper.cluster.errors import ClusterError
 from wattkeeper.cluster.freshness import Freshness
 from wattkeeper.cluster.interface import Cluster
 from wattkeeper.cluster.leadership import Leadership
@@ -196,21 +197,42 @@ class ActuatorService:
         finally:
             renewing.cancel()
             await asyncio.gather(renewing, return_exceptions=True)
+        await self._stay_away()
+
+    async def _stay_away(self) -> None:
+        """Leaves the Lease taken by nobody who acts."""
         options = self._options
-        await self._cluster.hold_lease(
-            namespace=options.namespace,
-            name=options.lease_name,
-            holder=options.holder,
-            duration_seconds=_RESTORED_LEASE_SECONDS,
-            now=self._clock.now(),
-        )
+        deadline = self._clock.now() + options.lease_seconds
+        while True:
+            why = "somebody else takes it"
+            try:
+                if await self._cluster.hold_lease(
+                    namespace=options.namespace,
+                    name=options.lease_name,
+                    holder=options.holder,
+                    duration_seconds=_RESTORED_LEASE_SECONDS,
+                    now=self._clock.now(),
+                ):
+                    return
+            except ClusterError as error:
+                why = str(error)
+            if self._clock.now() > deadline:
+                raise RestoreError(
+                    f"Everything is as it was, but the Lease {options.lease_name} cannot be kept ({why}): an actuator "
+                    "that still runs will cap services again. Remove it, and run this once more."
+                )
+            await self._clock.sleep(1.0)
 
     async def _put_back(self) -> None:
         deadline = self._clock.now() + self._options.restore_seconds
-        # Who led until now may believe so for as long as its last renewal lasts.
-        await self._clock.sleep(self._options.lease_seconds)
-        self._term = self.leadership.term
+        self._term = 0
         while True:
+            if not self.leadership.holds(self._clock.now()):
+                await self.leadership.seize()
+            if self._term != self.leadership.term:
+                # Who led until now may believe so for as long as its last renewal lasts.
+                await self._clock.sleep(self._options.lease_seconds)
+                self._term = self.leadership.term
             now = self._clock.now()
             gone = self._executor.gone()
             plans = [plan for plan in self._planner.restoration(now) if plan.key not in gone]
