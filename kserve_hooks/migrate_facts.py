@@ -7,7 +7,6 @@ from typing import Final
 
 from kserve_hooks.capped import Capped
 from kserve_hooks.pods import ends, is_ready, template_of
-from kserve_hooks.rolling import rolls
 from wattkeeper.api.instants import parse_instant
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_migration import FINISHED, PowerMigration
@@ -81,9 +80,11 @@ class Moving:
 
     @property
     def rolls(self) -> bool:
-        """Says whether the service's pods are being replaced by such of another template."""
-        workload = None if self.capped is None else self.capped.workload
-        return workload is not None and rolls(workload, self.pods)
+        """Says whether the service's pods are being replaced by such of another template.
+
+        What the Deployment's controller has not seen yet says nothing here: it may be the surge.
+        """
+        return len({template_of(pod) for pod in self.pods}) > 1
 
     def arrived(self) -> Pod | None:
         """Returns the oldest pod that came after the migration was made, of the same template as the one that moves.

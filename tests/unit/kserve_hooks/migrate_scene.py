@@ -63,6 +63,7 @@ class Scene:
         scales: the autoscaler does its work.
         ceiling: the cap of a service that KServe's HPA scales.
         over: rack-a is over its limit.
+        late: how many generations the Deployment controller has not seen yet.
         others_watts: what others draw on rack-a.
     """
 
@@ -83,6 +84,7 @@ class Scene:
         self.least = 99
         self.ceiling = 8
         self.others_watts = 0.0
+        self.late = 0
 
     async def open(
         self, autoscaler: str = "external", *, mode: Mode = "Migrate", raises: bool = True, **predictor: Any
@@ -192,6 +194,7 @@ class Scene:
         """What the Deployment controller, the scheduler and the kubelets do."""
         now = self.world.clock.now()
         self.controller.reconcile(now)
+        self.observe()
         for pod in self.pods():
             if not pod.spec.node_name:
                 self.world.cluster.replace(replace(pod, spec=replace(pod.spec, node_name=self.node)))
@@ -200,6 +203,13 @@ class Scene:
             if one.stage is Stage.DRAINING and one.until <= now:
                 self.kubelet.exit(uid)
         self.controller.reconcile(now)
+        self.observe()
+
+    def observe(self) -> None:
+        """What the Deployment controller says it has seen, unless it is late."""
+        found = self.world.get(Deployment, SERVICE)
+        seen = found.metadata.generation - self.late
+        self.world.cluster.replace(replace(found, status=replace(found.status, observed_generation=seen)))
 
     def scale(self, replicas: int) -> None:
         self.world.cluster.scale(namespace=NAMESPACE, name=SERVICE, replicas=replicas)
@@ -261,10 +271,10 @@ class Scene:
             PodDisruptionBudget(metadata=ObjectMeta(name="chat", namespace=NAMESPACE), spec=spec, status=status)
         )
 
-    def make(self, pod: Pod, *, name: str = "mine", budget: str = "rack-a") -> None:
+    def make(self, pod: Pod, *, name: str = "mine", budget: str = "rack-a") -> PowerMigration:
         """Makes a migration, as a person would."""
         meta = pod.metadata
-        self.world.cluster.create(
+        return self.world.cluster.create(
             PowerMigration(
                 metadata=ObjectMeta(name=name, namespace=NAMESPACE),
                 spec=PowerMigrationSpec(

@@ -217,3 +217,13 @@ async def test_a_rehearsal_says_what_would_move_and_moves_nothing(scene: Scene) 
     rehearsal.rehearse({})
     assert any(line.startswith("would make PowerMigration llm/chat-predictor-") for line in said)
     assert scene.migrations() == []
+
+
+async def test_a_surge_that_its_controller_has_not_seen_yet_is_taken_for_no_rollout(scene: Scene) -> None:
+    await scene.open()
+    await scene.until("Surging")
+    scene.late = 1
+    await scene.turns(3)
+    assert scene.phase() in ("Surging", "Waiting")
+    scene.late = 0
+    await scene.until("Succeeded")

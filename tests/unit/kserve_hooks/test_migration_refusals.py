@@ -9,7 +9,9 @@ from msgspec.structs import replace
 
 from tests.unit.kserve_hooks.migrate_scene import Scene
 from tests.unit.kserve_hooks.world import World
+from wattkeeper.api.meta import ScaleTargetRef
 from wattkeeper.api.power_capping_policy import Mode
+from wattkeeper.api.power_migration import PowerMigrationStatus
 
 
 @pytest.fixture
@@ -137,3 +139,29 @@ async def test_a_person_s_migration_from_an_unknown_budget_fails(scene: Scene) -
     scene.make(scene.on("a1")[0], budget="rack-z")
     await scene.turns(2)
     assert (scene.phase(), scene.reason()) == ("Failed", "BudgetUnknown")
+
+
+async def test_one_pod_at_a_time_leaves_the_nodes_of_a_budget(scene: Scene) -> None:
+    scene.hot = False
+    await scene.open()
+    other = scene.make(scene.on("a1")[0])
+    target = ScaleTargetRef(kind="Deployment", name="other")
+    status = PowerMigrationStatus(phase="Verifying")
+    scene.world.cluster.replace(replace(other, spec=replace(other.spec, scale_target_ref=target), status=status))
+    scene.hot = True
+    await scene.turns(1)
+    assert (len(scene.migrations()), refused(scene)) == (1, "OthersMove")
+
+
+@pytest.mark.parametrize("count", [3, 4])
+async def test_no_more_migrations_run_at_once_than_the_setting_says(scene: Scene, count: int) -> None:
+    scene.hot = False
+    await scene.open()
+    for number in range(count):
+        other = scene.make(scene.on("a1")[0], name=f"other-{number}", budget=f"row-{number}")
+        target = ScaleTargetRef(kind="Deployment", name=f"other-{number}")
+        status = PowerMigrationStatus(phase="Verifying")
+        scene.world.cluster.replace(replace(other, spec=replace(other.spec, scale_target_ref=target), status=status))
+    scene.hot = True
+    await scene.turns(1)
+    assert len(scene.migrations()) == (4 if count == 3 else count)

@@ -13,6 +13,7 @@ from tests.unit.kserve_hooks.migrate_scene import Scene
 from tests.unit.kserve_hooks.world import OPTIONS, World
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
 from wattkeeper.cluster.disruption import DELETION_COST
+from wattkeeper.cluster.errors import RefusedError
 from wattkeeper.cluster.objects import Pod
 
 
@@ -186,3 +187,66 @@ async def restored(scene: Scene, done: Callable[[], bool]) -> None:
         await scene.world.clock.forward(2.0)
         scene.autoscale()
         scene.run()
+
+
+async def unready(scene: Scene) -> None:
+    """Lets a pod that does not move be ill."""
+    status = scene.migration().status
+    moving = {scene.migration().spec.pod.uid, "" if status.new_pod is None else status.new_pod.uid}
+    ill = next(pod for pod in scene.pods() if pod.metadata.uid not in moving)
+    scene.world.cluster.replace(replace(ill, status=replace(ill.status, conditions=())))
+
+
+async def test_the_old_pod_stays_while_another_one_is_ill(scene: Scene) -> None:
+    await scene.open()
+    await scene.until("Waiting")
+    await unready(scene)
+    await scene.turns(20)
+    assert (scene.phase(), scene.costs()) == ("Waiting", [])
+
+
+async def test_the_old_pod_is_not_evicted_while_another_one_is_ill(scene: Scene) -> None:
+    await scene.open()
+    await scene.until("Waiting")
+    scene.scales = False
+    await scene.until("Shrinking")
+    await unready(scene)
+    await scene.turns(200)
+    assert (scene.phase(), "evict" in scene.world.cluster.written) == ("Shrinking", False)
+
+
+async def test_a_migration_has_not_succeeded_before_bounds_are_back(scene: Scene) -> None:
+    await scene.open("none")
+    await scene.until("Shrinking")
+    scene.world.cluster.failing["fields"] = RefusedError("not now")
+    await scene.turns(230)
+    assert (scene.phase(), scene.world.bounds()) == ("Verifying", (4, None))
+    scene.world.cluster.failing.clear()
+    assert await settled(scene) == ("Succeeded", "Moved")
+
+
+async def test_a_migration_is_not_rolled_back_before_bounds_are(scene: Scene) -> None:
+    await scene.open("none")
+    await scene.until("Waiting")
+    scene.reserves = "Refused"
+    scene.world.cluster.failing["fields"] = RefusedError("not now")
+    await scene.turns(20)
+    assert (scene.phase(), scene.world.bounds()) == ("RollingBack", (4, None))
+    scene.world.cluster.failing.clear()
+    await scene.turns(30)
+    assert await settled(scene) == ("Failed", "ReservationWithdrawn")
+
+
+async def test_the_lowest_cost_of_all_that_is_the_user_s_own_is_left_alone(scene: Scene) -> None:
+    await scene.open()
+    await scene.until("Surging")
+    old = scene.old()
+    assert old is not None
+    annotations = {**old.metadata.annotations, DELETION_COST: str(-(2**31))}
+    scene.world.cluster.replace(replace(old, metadata=replace(old.metadata, annotations=annotations)))
+    await scene.until("Waiting")
+    scene.scales = False
+    scene.mode = "Scale"
+    scene.hot = False
+    await scene.turns(5)
+    assert (scene.phase(), scene.costs()) == ("Failed", [str(-(2**31))])
