@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import aiohttp
@@ -19,7 +20,7 @@ from tests.cluster.controlplane.api import Api, Connection
 from tests.cluster.controlplane.plane import Plane, answers
 from tests.cluster.controlplane.processes import Command, free_ports
 from tests.cluster.controlplane.waiting import wait_for
-from tests.cluster.installation import NAMESPACE, READY_SECONDS, RELEASE, Replica
+from tests.cluster.installation import NAMESPACE, READY_SECONDS, RELEASE, Reach, Replica, straight
 
 COMPONENT = "actuator"
 RAISE_SECONDS = 3
@@ -28,11 +29,28 @@ RAISE_SECONDS = 3
 class Actuators:
     """Two replicas under the chart's own service account."""
 
-    def __init__(self, plane: Plane, scaler_address: str) -> None:
-        """Takes where to run, and where KEDA finds the scaler."""
+    def __init__(
+        self,
+        plane: Plane,
+        scaler_address: str,
+        *,
+        reach: Reach | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """Takes where to run.
+
+        Args:
+            plane: the control plane.
+            scaler_address: where KEDA finds the scaler.
+            reach: how each replica reaches the API server; straight by default.
+            settings: variables beside those that the tests set always.
+        """
         self._plane = plane
+        self._settings = settings or {}
+        self._reach = reach or straight(plane)
         self._scaler_address = scaler_address
         self._environment: dict[str, str] = {}
+        self._token = ""
         self.replicas: list[Replica] = []
 
     async def install(self, api: Api) -> None:
@@ -43,15 +61,9 @@ class Actuators:
             await api.apply(item)
             if item["kind"] == "ServiceAccount":
                 account = item["metadata"]["name"]
-        connection = Connection(
-            server=self._plane.connection.server,
-            authority=self._plane.connection.authority,
-            token=await api.token(NAMESPACE, account),
-        )
-        kubeconfig = self._plane.write_kubeconfig("wattkeeper-actuator", connection)
+        self._token = await api.token(NAMESPACE, account)
         self._environment = {
             "WATTKEEPER_NAMESPACE": NAMESPACE,
-            "WATTKEEPER_KUBECONFIG": str(kubeconfig),
             "WATTKEEPER_SCALER_ADDRESS": self._scaler_address,
             "WATTKEEPER_POLLING_SECONDS": "5",
             "WATTKEEPER_PASS_SECONDS": "0.5",
@@ -59,14 +71,22 @@ class Actuators:
             "WATTKEEPER_RAISE_SECONDS": str(RAISE_SECONDS),
             "WATTKEEPER_STALE_SECONDS": "5",
             "WATTKEEPER_LEASE_SECONDS": "4",
+            **self._settings,
         }
         for number, port in enumerate(free_ports(2)):
             name, metrics = f"actuator-{number}", f"127.0.0.1:{port}"
-            environment = {**self._environment, "WATTKEEPER_IDENTITY": name, "WATTKEEPER_METRICS_ADDRESS": metrics}
+            environment = {**self._environment, **self._own(name), "WATTKEEPER_METRICS_ADDRESS": metrics}
             command = Command(name=name, arguments=(_program(), COMPONENT), environment=environment)
             process = self._plane.run(command)
             self.replicas.append(Replica(name=name, process=process, address="", metrics_url=f"http://{metrics}"))
         await self.wait_ready()
+
+    def _own(self, name: str) -> dict[str, str]:
+        """Returns who a process is, and with what."""
+        authority = self._plane.connection.authority
+        connection = Connection(server=self._reach(name), authority=authority, token=self._token)
+        kubeconfig = self._plane.write_kubeconfig(f"wattkeeper-{name}", connection)
+        return {"WATTKEEPER_IDENTITY": name, "WATTKEEPER_KUBECONFIG": str(kubeconfig)}
 
     async def wait_ready(self) -> None:
         """Waits until the caches of every replica are complete."""
@@ -103,13 +123,17 @@ class Actuators:
 
     async def restore(self) -> str:
         """Runs what the chart's Job runs before an uninstallation, and returns what it logs."""
-        environment = os.environ | self._environment | {"WATTKEEPER_IDENTITY": "restore"}
+        environment = os.environ | self._environment | self._own("restore")
         job = await asyncio.create_subprocess_exec(
             _program(), COMPONENT, "--restore", env=environment, stderr=asyncio.subprocess.PIPE
         )
         _, said = await job.communicate()
         assert job.returncode == 0, said.decode()
         return said.decode()
+
+    async def act_again(self, api: Api) -> None:
+        """Lets replicas lead again that a restoration has kept from it."""
+        await api.delete("coordination.k8s.io/v1", "Lease", "wattkeeper-actuator", namespace=NAMESPACE)
 
     def kill_all(self) -> None:
         """Ends both replicas as a crash would."""

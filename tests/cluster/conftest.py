@@ -9,6 +9,7 @@ import asyncio
 import os
 import re
 import secrets
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -29,6 +30,7 @@ from tests.cluster.controlplane.metrics import Metrics
 from tests.cluster.controlplane.metrics import start as start_metrics
 from tests.cluster.controlplane.plane import Plane, find_tools
 from tests.cluster.controlplane.suites import KSERVE, LEADER_WORKER_SETS, Suite
+from tests.cluster.faults.proxy import FaultProxy
 from tests.cluster.installation import Installation
 from tests.cluster.loop import Loop
 
@@ -126,6 +128,16 @@ async def bench(plane: Plane, api: Api, exporter: ExporterClient, namespace: str
     await place.open()
     yield place
     await place.close()
+
+
+@pytest.fixture(scope="module")
+def proxy(plane: Plane) -> Iterator[FaultProxy]:
+    """Goes wrong on purpose, between what a module's tests send through it and the API server."""
+    pair = plane.authority.issue("fault-proxy")
+    identity = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    identity.load_cert_chain(pair.certificate, pair.key)
+    with FaultProxy(plane.connection.server, trust=plane.authority.trust(), identity=identity) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ that the chart passes, made faster where a test would only wait.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,14 @@ READY_SECONDS = 60.0
 TICK_SECONDS = 1
 # KEDA polls and the HPA syncs every 5 s on the tests' control plane; users have 30 s and 15 s.
 ACTUATION_WINDOW_SECONDS = 15.0
+
+Reach = Callable[[str], str]
+"""Returns the URL at which a process of a name reaches the API server."""
+
+
+def straight(plane: Plane) -> Reach:
+    """Everything reaches the API server itself."""
+    return lambda _: plane.connection.server
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +52,10 @@ class Replica:
 class Installation:
     """Two replicas under the chart's own service account."""
 
-    def __init__(self, plane: Plane) -> None:
+    def __init__(self, plane: Plane, *, reach: Reach | None = None) -> None:
+        """Takes where to run, and how each replica reaches the API server."""
         self._plane = plane
+        self._reach = reach or straight(plane)
         self.replicas: list[Replica] = []
 
     @property
@@ -60,15 +71,14 @@ class Installation:
             await api.apply(item)
             if item["kind"] == "ServiceAccount":
                 account = item["metadata"]["name"]
-        connection = Connection(
-            server=self._plane.connection.server,
-            authority=self._plane.connection.authority,
-            token=await api.token(NAMESPACE, account),
-        )
-        kubeconfig = self._plane.write_kubeconfig("wattkeeper-scaler", connection)
+        token = await api.token(NAMESPACE, account)
         ports = free_ports(4)
         for number in range(2):
-            self.replicas.append(self._replica(f"scaler-{number}", ports[2 * number : 2 * number + 2], kubeconfig))
+            name = f"scaler-{number}"
+            authority = self._plane.connection.authority
+            connection = Connection(server=self._reach(name), authority=authority, token=token)
+            kubeconfig = self._plane.write_kubeconfig(f"wattkeeper-{name}", connection)
+            self.replicas.append(self._replica(name, ports[2 * number : 2 * number + 2], kubeconfig))
         await self.wait_ready(api)
 
     def _replica(self, name: str, ports: list[int], kubeconfig: Path) -> Replica:

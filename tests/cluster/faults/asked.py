@@ -132,3 +132,20 @@ def asks(**exactly: str) -> Which:
     """Means requests whose attributes of Asked are these; "" stands for any."""
     wanted = {name: value for name, value in exactly.items() if value}
     return lambda asked: all(getattr(asked, name) == value for name, value in wanted.items())
+
+
+def first_of_each(which: Which) -> Which:
+    """Means the first request of each kind among those that are meant: of each verb and object, or part of one.
+
+    Those that are tried again, and what comes later, get through.
+    """
+    met: set[tuple[str, str, str, str]] = set()
+
+    def first(asked: Asked) -> bool:
+        kind = (asked.verb, asked.resource, asked.name, asked.subresource)
+        if not which(asked) or kind in met:
+            return False
+        met.add(kind)
+        return True
+
+    return first

@@ -101,6 +101,11 @@ class FaultProxy:
             with self._lock:
                 self._rules.remove(rule)
 
+    def break_watches(self, which: Which) -> None:
+        """Breaks off watches that run, once: they begin again, and meet the rules that are in force then."""
+        with self.inject(Break(), which):
+            pass
+
     def cut(self, door: str = "") -> None:
         """Breaks the connections that hang, those of one door where it is named."""
         self._run(self._cut(door))
