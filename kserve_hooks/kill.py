@@ -192,8 +192,9 @@ class Kills:
         """Does what is noted, where it still has to be done."""
         if ends(pod) or now - self._evicted.get(last.uid, 0.0) < _SHOWN_SECONDS:
             return _Step(note=note)
-        found = next((each for each in violations if is_for(each, last)), None)
-        if found is None or not any(each.uid == last.uid for each in found.pods):
+        named = (each for each in violations if any(pod.uid == last.uid for pod in each.pods))
+        found = next((each for each in named if is_for(each, last)), None)
+        if found is None:
             return _Step(note=replace(note, evicted=None))
         claim = self._disruptions.claim(one, pod, budget=_budget(one, found), now=now)
         if isinstance(claim, Refusal):

@@ -54,11 +54,15 @@ def named_pods(violation: Violation, service: ServiceKey, pods: ServicePods) -> 
 
 
 def amount_of(one: Capped, violation: Violation) -> float:
-    """Returns how much a violation is: watts with type Budget, else pods."""
-    if violation.type == "Budget":
-        return violation.watts
-    slipped = one.recommendation.status.slipped_pods if violation.type == "Slipped" else 0
-    return float(slipped or len(violation.pods))
+    """Returns how much a violation is: watts with type Budget, else pods. Type Performance is one for each pod."""
+    status = one.recommendation.status
+    match violation.type:
+        case "Budget":
+            return violation.watts
+        case "Slipped":
+            return float(status.slipped_pods or len(violation.pods))
+        case type_:
+            return float(sum(len(each.pods) for each in status.violations if each.type == type_))
 
 
 def effect_of(one: Capped, last: PodEviction) -> Effect:
@@ -71,7 +75,7 @@ def effect_of(one: Capped, last: PodEviction) -> Effect:
         return "yes" if fell > 0.0 and fell >= last.watts * _EFFECTIVE_SHARE else "no"
     if fell >= 1.0:
         return "yes"
-    return "unknown" if len(found.pods) >= _MOST_NAMED and found.type != "Slipped" else "no"
+    return "unknown" if len(found.pods) >= _MOST_NAMED and found.type == "Replicas" else "no"
 
 
 def is_for(violation: Violation, eviction: PodEviction) -> bool:

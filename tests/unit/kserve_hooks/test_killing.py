@@ -149,7 +149,7 @@ async def test_pods_that_slipped_go_before_all_others(scene: KillScene) -> None:
 
 
 async def test_pods_that_generate_too_little_go_one_at_a_time(scene: KillScene) -> None:
-    await scene.violate(scene.violation("Performance", "p0", "p1", ago=1000.0))
+    await scene.violate(*(scene.violation("Performance", name, ago=1000.0) for name in ("p0", "p1")))
     await scene.passes(8)
     assert scene.there() == ["p1", "p2", "p3"]
     await scene.violate(scene.violation("Performance", "p1", ago=1000.0))
@@ -157,6 +157,16 @@ async def test_pods_that_generate_too_little_go_one_at_a_time(scene: KillScene) 
     assert scene.there() == ["p1", "p2", "p3"]
     await scene.passes(50)
     assert scene.there() == ["p2", "p3"]
+
+
+async def test_a_successor_that_generates_too_little_as_well_was_no_help(scene: KillScene) -> None:
+    await scene.violate(*(scene.violation("Performance", name, ago=1000.0) for name in ("p0", "p1")))
+    await scene.passes(8)
+    await scene.violate(*(scene.violation("Performance", name, ago=1000.0) for name in ("p1", "p2")))
+    await scene.passes(346)
+    note = scene.note()
+    assert note is not None
+    assert note.without_effect == 1
 
 
 async def test_no_floor_is_undercut(scene: KillScene) -> None:
