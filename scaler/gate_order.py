@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from scaler.gate_queue import Waiting
+from wattkeeper.api.power_recommendation import PowerRecommendation, recommendation_name
 from wattkeeper.api.readings import ServiceKey
 from wattkeeper.cluster.interface import View
 from wattkeeper.cluster.objects import Pod
@@ -34,11 +35,18 @@ class GateOrder:
         if known is None and len({template_of(one.pod) for one in waiting}) < 2:
             return
         pods = (pod for pod in self._view.all(Pod).values() if service_of(pod) == service)
-        outdated = outdated_templates(pods, known or ())
+        outdated = outdated_templates(pods, (known or frozenset()) | self._noted(service))
         if outdated:
             self._outdated[service] = outdated
         elif known is not None:
             del self._outdated[service]
+
+    def _noted(self, service: ServiceKey) -> frozenset[str]:
+        """Returns what the actuator has noted as old before it evicted any of it: a new leader saw none of that."""
+        name = recommendation_name(service.kind, service.name)
+        said = self._view.get(PowerRecommendation, service.namespace, name)
+        kill = said.status.actuation.kill if said is not None and said.status.actuation is not None else None
+        return frozenset() if kill is None else frozenset(kill.outdated)
 
     def rank(self, one: Waiting) -> tuple[bool, tuple[str, str, str]]:
         """Sorts who goes first."""

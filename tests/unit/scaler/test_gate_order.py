@@ -14,10 +14,11 @@ from tests.unit.scaler.gate_room import Room
 from tests.unit.scaler.gated_pods import pod
 from tests.unit.scaler.hand_clock import HandClock, settle
 from tests.unit.scaler.results import Row, decision
-from tests.unit.scaler.samples import NAMESPACE, NOW
+from tests.unit.scaler.samples import NAMESPACE, NOW, recommendation
 from tests.unit.simulation.fixtures import deployment, node
 from wattkeeper.api.admission import POWER_GATE
 from wattkeeper.api.meta import ObjectMeta
+from wattkeeper.api.power_recommendation import Actuation, Kill
 from wattkeeper.cluster.objects import Deployment, DeploymentStrategy, Pod, RollingUpdate, SchedulingGate
 from wattkeeper.recommender.templates import template_of
 from wattkeeper.simulation.cluster import TwinCluster
@@ -57,6 +58,15 @@ async def test_what_was_old_stays_old_when_its_first_pod_is_gone(room: Room) -> 
     for gone in ("original", "successor"):
         room.cluster.view.remove(Pod, original.metadata.namespace, gone)
     await room.come(of_template(pod("another", created=at(3)), "old"))
+    await room.decide(Row(gated=True, openings=1))
+    assert room.opened == ["new"]
+
+
+async def test_a_new_leader_knows_what_is_old_from_what_the_actuator_has_noted(room: Room) -> None:
+    noted = recommendation()
+    actuation = Actuation(autoscaler="", kill=Kill(outdated=("old",)))
+    room.cluster.view.put(replace(noted, status=replace(noted.status, actuation=actuation)))
+    await room.come(of_template(pod("new", created=at(1)), "new"), of_template(pod("successor", created=at(2)), "old"))
     await room.decide(Row(gated=True, openings=1))
     assert room.opened == ["new"]
 
