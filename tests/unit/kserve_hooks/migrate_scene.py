@@ -133,6 +133,10 @@ class Scene:
             await self.turns()
         raise AssertionError(f"not {phase}: {[one.status for one in self.migrations()]}")
 
+    async def later(self, seconds: float) -> None:
+        """Lets time go by in which nobody does anything: the actuator has to warm up again afterwards."""
+        await self.world.clock.forward(seconds)
+
     async def decide(self) -> None:
         """What the leader of the scaler writes."""
         world = self.world

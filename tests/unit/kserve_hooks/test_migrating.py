@@ -178,11 +178,11 @@ async def test_ended_migrations_are_deleted_after_a_day(scene: Scene) -> None:
     await scene.until("Pending")
     scene.hot = False
     await scene.until("Succeeded")
-    await scene.world.wait(86_000.0)
-    await scene.turns(2)
+    await scene.later(86_000.0)
+    await scene.turns(8)
     assert len(scene.migrations()) == 1
-    await scene.world.wait(600.0)
-    await scene.turns(2)
+    await scene.later(600.0)
+    await scene.turns(8)
     assert scene.migrations() == []
 
 

@@ -121,7 +121,7 @@ async def test_no_new_pod_within_the_deadline_rolls_back(scene: Scene) -> None:
     await scene.open("none")
     scene.scales = False
     await scene.until("Surging")
-    await scene.world.wait(1800.0)
+    await scene.later(1800.0)
     assert await settled(scene) == ("Failed", "DeadlinePassed")
     assert scene.world.bounds() == (3, None)
 
@@ -148,7 +148,7 @@ async def test_a_pod_disruption_budget_that_forbids_late_keeps_the_old_pod(scene
     await scene.turns(10)
     assert scene.phase() == "Waiting"
     assert "PodDisruptionBudget chat allows no disruption" in scene.migration().status.message
-    await scene.world.wait(1800.0)
+    await scene.later(1800.0)
     assert await settled(scene) == ("Failed", "DeadlinePassed")
 
 
