@@ -14,6 +14,9 @@ LOG = logging.getLogger(__name__)
 SURE_SHARE: Final = 0.8
 """Of the duration, counted from before a renewal was sent: others count all of it, from what they have seen later."""
 
+AGAIN_SECONDS: Final = 1.0
+"""After a renewal without an answer: one that hung has cost a third of the duration, and there must be another."""
+
 
 class Leadership:
     """Holds the Lease while it can, and knows when it may have lost it."""
@@ -52,7 +55,8 @@ class Leadership:
         """Takes the Lease from whoever has it, who may not know for as long as it had asked for."""
         await self._hold(by_force=True)
 
-    async def _hold(self, *, by_force: bool) -> None:
+    async def _hold(self, *, by_force: bool) -> bool:
+        """Returns whether there was an answer."""
         asked_at = self._clock.now()
         held_before = self.holds(asked_at)
         try:
@@ -66,20 +70,22 @@ class Leadership:
             )
         except ClusterError as error:
             LOG.warning("cannot renew the lease %s/%s: %s", self._namespace, self._name, error)
-            return
+            return False
         if not held:
             self._sure_until = float("-inf")
-            return
+            return True
         self._sure_until = asked_at + SURE_SHARE * self._duration_seconds
         if not held_before:
             self.term += 1
             LOG.info("%s leads (term %d of this process)", self._holder, self.term)
+        return True
 
     async def run(self) -> None:
         """Renews for ever, a few times within each duration."""
         while True:
-            await self.renew()
-            await self._clock.sleep(self._duration_seconds / 4)
+            answered = await self._hold(by_force=False)
+            pause = self._duration_seconds / 4
+            await self._clock.sleep(pause if answered else min(pause, AGAIN_SECONDS))
 
     async def release(self) -> None:
         """Gives the Lease up, so that the next one need not wait."""
