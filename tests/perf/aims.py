@@ -37,6 +37,9 @@ AIMS: Final = (
     Aim(bench="actuator", figure="actuator, 1,000 InferenceServices: a cut reconciled"),
     Aim(bench="actuator", figure="actuator, 1,000 InferenceServices: API calls per service"),
     Aim(bench="actuator", figure="actuator, 1,000 InferenceServices: highest memory"),
+    Aim(bench="evictions", figure="evictions, 1,000 due, ...: per second"),
+    Aim(bench="evictions", figure="evictions, 1,000 due, ...: seconds behind the limit"),
+    Aim(bench="evictions", figure="evictions, 1,000 due, ...: slowest pass, processor time"),
     Aim(bench="gate", figure="gate, pods within the grant, ...: p99"),
 )
 
