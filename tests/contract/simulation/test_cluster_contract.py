@@ -13,6 +13,13 @@ import pytest
 
 from wattkeeper.api.meta import Condition, ObjectMeta, ScaleTargetRef
 from wattkeeper.api.power_budget import PowerBudget, PowerBudgetSpec, PowerBudgetStatus
+from wattkeeper.api.power_migration import (
+    PodReference,
+    PowerMigration,
+    PowerMigrationSpec,
+    PowerMigrationStatus,
+    Reservation,
+)
 from wattkeeper.api.power_recommendation import (
     Actuation,
     PowerRecommendation,
@@ -20,13 +27,14 @@ from wattkeeper.api.power_recommendation import (
     PowerRecommendationStatus,
 )
 from wattkeeper.cluster.braking import MAXIMUM, PAUSE
-from wattkeeper.cluster.errors import NotFoundError, RefusedError, StateCorruptError
+from wattkeeper.cluster.errors import ConflictError, NotFoundError, RefusedError, StateCorruptError
 from wattkeeper.cluster.interface import WATCHED, Cluster, EventRecord
 from wattkeeper.cluster.kserve import InferenceService, KServeMeta
 from wattkeeper.cluster.objects import (
     CrossVersionTarget,
     HorizontalPodAutoscaler,
     HorizontalPodAutoscalerSpec,
+    Pod,
     ScaledObject,
 )
 from wattkeeper.simulation.cluster import TwinCluster
@@ -200,6 +208,57 @@ async def test_the_brake_touches_only_what_is_there_and_keda_s(cluster: Cluster)
         await cluster.set_brake(scaled, {MAXIMUM: 1})
     with pytest.raises(NotFoundError):
         await cluster.set_brake(scaled, {PAUSE: 1})
+
+
+async def test_a_pod_that_is_not_there_gets_no_cost_and_is_as_good_as_evicted(cluster: Cluster) -> None:
+    gone = Pod(metadata=ObjectMeta(name="gone", namespace=NAMESPACE, uid="u9"))
+    with pytest.raises(NotFoundError):
+        await cluster.set_deletion_cost(gone, -1)
+    await cluster.evict(gone)
+    assert await cluster.serving_pods(NAMESPACE) == frozenset()
+
+
+def migration() -> PowerMigration:
+    return PowerMigration(
+        metadata=ObjectMeta(name="a-u1", namespace=NAMESPACE),
+        spec=PowerMigrationSpec(
+            scale_target_ref=ScaleTargetRef(kind="Deployment", name="a"),
+            pod=PodReference(name="a-1", uid="u1"),
+            budget="rack-a",
+        ),
+    )
+
+
+async def migrating(cluster: Cluster) -> PowerMigration:
+    found = cluster.view.get(PowerMigration, NAMESPACE, "a-u1")
+    assert found is not None
+    return found
+
+
+async def test_a_migration_is_made_once(cluster: Cluster) -> None:
+    await cluster.create_migration(migration())
+    with pytest.raises(ConflictError):
+        await cluster.create_migration(migration())
+
+
+async def test_the_actuator_s_part_of_a_migration_and_the_leader_s_do_not_erase_each_other(cluster: Cluster) -> None:
+    await cluster.create_migration(migration())
+    await cluster.write_migration(await migrating(cluster), PowerMigrationStatus(phase="Pending"))
+    one = await migrating(cluster)
+    reserved = PowerMigrationStatus(reservation=Reservation(state="Reserved", replicas=4))
+    await cluster.write_status(msgspec.structs.replace(one, status=reserved))
+    await cluster.write_migration(await migrating(cluster), PowerMigrationStatus(phase="Surging"))
+    status = (await migrating(cluster)).status
+    assert (status.phase, status.reservation) == ("Surging", Reservation(state="Reserved", replicas=4))
+
+
+async def test_a_held_migration_goes_only_when_it_is_let_go(cluster: Cluster) -> None:
+    await cluster.create_migration(migration())
+    await cluster.hold_migration(await migrating(cluster), held=True)
+    await cluster.delete(await migrating(cluster))
+    assert (await migrating(cluster)).metadata.deletion_timestamp
+    await cluster.hold_migration(await migrating(cluster), held=False)
+    assert cluster.view.get(PowerMigration, NAMESPACE, "a-u1") is None
 
 
 async def test_a_status_of_what_is_gone_or_replaced_is_refused(cluster: Cluster) -> None:
