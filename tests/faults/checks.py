@@ -10,6 +10,7 @@ from tests.faults.checks_actions import (
     NeverAboveTheCap,
     NothingIsLeftBehind,
     OnlyGuardedPlans,
+    OnlyNamedPodsEnd,
     RestartIsQuiet,
 )
 from tests.faults.checks_watts import (
@@ -27,6 +28,7 @@ CHECKS: Final[tuple[type[Check], ...]] = (
     StaleLoosensNothing,
     OnlyGuardedPlans,
     ModesAllow,
+    OnlyNamedPodsEnd,
     EveryActionHasItsEvent,
     RestartIsQuiet,
     NeverAboveTheCap,

@@ -7,17 +7,18 @@ from typing import Final
 from typing_extensions import override
 
 from tests.faults.processes import STALE_SECONDS, TICK_SECONDS, WARM_UP_SECONDS
-from tests.faults.scene import BY_NAME, NAMESPACE, SERVICES
+from tests.faults.scene import BY_NAME, DISRUPTIONS_PER_HOUR, NAMESPACE, SERVICES
 from tests.faults.views import SILENT_SECONDS
-from tests.faults.witness import Call, Check, Witness, replicas_of
+from tests.faults.witness import Call, Check, Witness, about, replicas_of
 from wattkeeper.api.instants import parse_instant
 from wattkeeper.api.power_budget import PowerBudget
-from wattkeeper.api.power_migration import FINISHED, PowerMigration
+from wattkeeper.api.power_migration import FINISHED, PowerMigration, PowerMigrationStatus
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.braking import PAUSED_REPLICAS
 from wattkeeper.cluster.disruption import DELETION_COST
 from wattkeeper.cluster.objects import Deployment, HorizontalPodAutoscaler, Pod, PodDisruptionBudget, ScaledObject
 from wattkeeper.guard.guarded_plan import GuardedPlan
+from wattkeeper.simulation.controllers import is_ready
 from wattkeeper.simulation.disruption import protects
 from wattkeeper.simulation.keda_hpa import hpa_name, wanted_spec
 
@@ -53,21 +54,25 @@ class ModesAllow(Check):
     @override
     def calling(self, call: Call) -> None:
         service = BY_NAME.get(call.service)
-        if service is None or call.verb not in CHANGING | {"open_gate"}:
+        if service is None or call.verb not in CHANGING | {"open_gate", "write_migration"}:
             return
         if not service.enforced:
             self.fail(f"{call.process}: {call.verb} on {service.name} in mode {service.mode}")
-        if call.verb in ON_PODS and service.mode not in ("Migrate", "Kill"):
+        replaces = call.verb == "evict" and service.replaces
+        if call.verb in ON_PODS and service.mode not in ("Migrate", "Kill") and not replaces:
             self.fail(f"{call.process}: {call.verb} on {service.name} in mode {service.mode}")
-        if call.verb == "set_deletion_cost" and isinstance(call.args[1], int) and call.args[1] < 0:
-            self._protected(call)
+        if call.verb == "write_migration":
+            self._shrinks(call.process, call.args[0], call.args[1])
 
-    def _protected(self, call: Call) -> None:
-        pod = call.args[0]
-        budgets = self.witness.cluster.view.all(PodDisruptionBudget).values()
-        forbidding = [one for one in budgets if protects(one, pod) and one.status.disruptions_allowed < 1]
-        if forbidding:
-            self.fail(f"{call.process} marked {pod.metadata.name} to go, which its PodDisruptionBudget forbids")
+    def _shrinks(self, process: str, seen: PowerMigration, status: PowerMigrationStatus) -> None:
+        """A migration makes its old pod go from here on."""
+        if status.phase != "Shrinking" or seen.status.phase == "Shrinking":
+            return
+        view = self.witness.cluster.view
+        pod = view.all(Pod).get(seen.spec.pod.uid)
+        budgets = view.all(PodDisruptionBudget).values()
+        if pod is not None and any(protects(one, pod) and one.status.disruptions_allowed < 1 for one in budgets):
+            self.fail(f"{process} makes {pod.metadata.name} go, which its PodDisruptionBudget forbids")
 
     @override
     def scaled(self, old: Deployment, new: Deployment, by: str) -> None:
@@ -78,6 +83,52 @@ class ModesAllow(Check):
             self.fail(f"{service.name} in mode {service.mode} went from {before} to {after}")
         if after < before and after < service.floor:
             self.fail(f"{service.name} went from {before} to {after}, below its floor {service.floor}")
+
+
+class OnlyNamedPodsEnd(Check):
+    """What is evicted was named by the leader, is moved, or is replaced; floors hold, and so do the rates."""
+
+    text = "4 No disruption beyond floors and rate limits, and of no pod that nobody named"
+
+    def __init__(self, witness: Witness) -> None:
+        super().__init__(witness)
+        self._named: set[str] = set()
+        self._ended: dict[str, tuple[float, str]] = {}
+
+    @override
+    def recommendation(self, old: PowerRecommendation | None, new: PowerRecommendation | None) -> None:
+        if new is not None:
+            self._named |= {pod.uid for one in new.status.violations for pod in one.pods}
+
+    @override
+    def calling(self, call: Call) -> None:
+        if call.verb != "evict":
+            return
+        service, seen = BY_NAME[call.service], call.args[0]
+        now = self.witness.cluster.view.all(Pod).get(seen.metadata.uid)
+        if now is None or now.metadata.deletion_timestamp:
+            return
+        moving = {one.spec.pod.uid for one in self.witness.cluster.view.all(PowerMigration).values()}
+        if seen.metadata.uid not in self._named | moving and not service.replaces:
+            self.fail(f"{call.process} evicts {seen.metadata.name}, which nobody named")
+        ready = sum(
+            is_ready(one) and not one.metadata.deletion_timestamp and about(one) == service.name
+            for one in self.witness.cluster.view.all(Pod).values()
+        )
+        if is_ready(now) and ready <= service.floor:
+            self.fail(
+                f"{call.process} evicts {seen.metadata.name}: {ready} are ready, and the floor is {service.floor}"
+            )
+
+    @override
+    def called(self, call: Call) -> None:
+        if call.verb != "evict":
+            return
+        before, uid = self._ended.get(call.service, (float("-inf"), ""))
+        spacing = 3600.0 / DISRUPTIONS_PER_HOUR
+        if uid != call.args[0].metadata.uid and call.at - before < spacing - 2.0:
+            self.fail(f"{call.process} evicts two pods of {call.service} within {call.at - before:.0f} s")
+        self._ended[call.service] = call.at, call.args[0].metadata.uid
 
 
 class EveryActionHasItsEvent(Check):
@@ -171,7 +222,15 @@ class NothingIsLeftBehind(Check):
             found = view.get(HorizontalPodAutoscaler, NAMESPACE, hpa_name(one))
             if found is not None and found.spec != wanted_spec(one):
                 self.fail(f"HPA {found.metadata.name} is not what KEDA would make")
-        working = {one.spec.pod.uid for one in view.all(PowerMigration).values() if one.status.phase not in FINISHED}
+        named = {
+            pod.uid
+            for one in view.all(PowerRecommendation).values()
+            for violation in one.status.violations
+            for pod in violation.pods
+        }
+        working = named | {
+            one.spec.pod.uid for one in view.all(PowerMigration).values() if one.status.phase not in FINISHED
+        }
         for one in view.all(Pod).values():
             marked = DELETION_COST in one.metadata.annotations
             if marked and one.metadata.uid not in working and not one.metadata.deletion_timestamp:

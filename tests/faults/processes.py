@@ -14,6 +14,8 @@ from admission.review import answered
 from admission.usage_collector import UsageCollector, UsageOptions
 from admission.view import AdmissionView
 from kserve_hooks.metrics import ActuatorMetrics
+from kserve_hooks.migrate import MigrationOptions
+from kserve_hooks.migrate_pauses import PauseOptions
 from kserve_hooks.plan import PlanOptions
 from kserve_hooks.reverts import RevertOptions
 from kserve_hooks.scaled_objects import TriggerOptions
@@ -179,6 +181,7 @@ class ActuatorProcess(Process):
                 plan=PlanOptions(
                     trigger=TriggerOptions(address=SCALER_ADDRESS, tls=False, authentication="", polling_seconds=15),
                     reverts=RevertOptions(limit=3, pause_seconds=600.0),
+                    migrations=MigrationOptions(pauses=PauseOptions(first_seconds=30.0)),
                 ),
             ),
             scaler_answers=ask,

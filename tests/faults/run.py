@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 
 from tests.faults.checks import CHECKS
 from tests.faults.keda import InProcessSource
@@ -16,10 +17,12 @@ from tests.faults.schedule import RUN_SECONDS, Fault, draw
 from tests.faults.storm import Storm, traffic_of
 from tests.faults.weather import Weather
 from tests.faults.witness import Breach, Witness
+from wattkeeper.cluster.objects import Pod
 from wattkeeper.simulation.autoscaler import Autoscaler
 from wattkeeper.simulation.clock import SteppedClock
 from wattkeeper.simulation.cluster import TwinCluster
 from wattkeeper.simulation.exporters import Exporters
+from wattkeeper.simulation.store import kubernetes_time
 from wattkeeper.simulation.twin import Twin
 from wattkeeper.simulation.usage import Usage
 
@@ -73,6 +76,7 @@ async def _run(seed: int, schedule: tuple[Fault, ...], seconds: int) -> Report:
         storm = Storm(around, twin, exporters, twin.settle)
         storm.start("admission-0")
         tasks = [twin.start()]
+        _age(cluster)
         for one in scaled_objects():
             cluster.create(one)
         for name in ("scaler-0", "scaler-1", "actuator-0", "actuator-1"):
@@ -101,6 +105,16 @@ async def _run(seed: int, schedule: tuple[Fault, ...], seconds: int) -> Report:
         *(Breach(at=float(seconds), invariant=_Defects.text, why=one) for one in defects.seen),
     ]
     return Report(seed=seed, schedule=schedule, breaches=tuple(breaches), counts=dict(witness.counts))
+
+
+def _age(cluster: TwinCluster) -> None:
+    """Lets all that serves already have done so for an hour: pods that have only just started are not moved."""
+    since = kubernetes_time(BEGINS - 3600.0)
+    for pod in list(cluster.view.all(Pod).values()):
+        meta = replace(pod.metadata, creation_timestamp=since)
+        conditions = tuple(replace(one, last_transition_time=since) for one in pod.status.conditions)
+        status = replace(pod.status, start_time=since, conditions=conditions)
+        cluster.replace(replace(pod, metadata=meta, status=status))
 
 
 async def _end(clock: SteppedClock, witness: Witness, tasks: list[asyncio.Task[None]], seconds: int) -> None:

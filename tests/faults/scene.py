@@ -10,7 +10,15 @@ import numpy as np
 from wattkeeper.api.admission import ADMISSION_ENABLED, ADMISSION_LABEL, CAPPED_LABEL
 from wattkeeper.api.meta import LabelSelector, ObjectMeta, OwnerReference
 from wattkeeper.api.power_budget import PowerBudget, PowerBudgetSpec
-from wattkeeper.api.power_capping_policy import ENFORCING, Demand, Mode, PowerCappingPolicy, PowerCappingPolicySpec
+from wattkeeper.api.power_capping_policy import (
+    ENFORCING,
+    Demand,
+    Disruption,
+    Mode,
+    PowerCappingPolicy,
+    PowerCappingPolicySpec,
+    ViolationRules,
+)
 from wattkeeper.cluster.interface import Watched
 from wattkeeper.cluster.kserve import (
     AUTOSCALER_ANNOTATION,
@@ -48,10 +56,11 @@ BEGINS: Final = 1_772_434_800.0
 RACKS: Final = ("rack-a", "rack-b", "rack-c")
 NODES_PER_RACK: Final = 3
 GPUS_PER_NODE: Final = 8
-RACK_WATTS: Final = 15_000.0
+RACK_WATTS: Final = 16_500.0
 ROW: Final = "row"
-ROW_WATTS: Final = 42_000.0
+ROW_WATTS: Final = 56_000.0
 SHED_SECONDS: Final = 150
+DISRUPTIONS_PER_HOUR: Final = 120
 SCALER_ADDRESS: Final = "wattkeeper.wattkeeper-system.svc:9090"
 _POLLING_SECONDS: Final = 15
 _AT_ONCE: Final = [{"type": "Pods", "value": 100, "periodSeconds": 15}]
@@ -67,6 +76,7 @@ class SceneService:
         rack: the only one whose nodes it may run on; "" for any.
         requests_per_second: of an ordinary second.
         min_available: of its PodDisruptionBudget; None for no such thing.
+        replaces: its rollouts go one pod down before one up where watts are short.
     """
 
     name: str
@@ -81,6 +91,7 @@ class SceneService:
     scaled: str = "user"
     rack: str = ""
     min_available: int | None = None
+    replaces: bool = False
     grace_seconds: float = 20.0
 
     @property
@@ -101,6 +112,7 @@ SERVICES: Final = (
         first_replicas=2,
         target_per_replica=96,
         requests_per_second=30,
+        replaces=True,
     ),
     SceneService(
         name="code",
@@ -262,6 +274,9 @@ def _policy(one: SceneService) -> PowerCappingPolicy:
             max_replicas=one.ceiling,
             demand=Demand(metric="Requests", target_per_replica=one.target_per_replica, stabilization_seconds=60),
             watts_per_replica=round(one.model.saturated_watts() - 75.0 * one.model.gpus),
+            rollout="Replace" if one.replaces else "Surge",
+            violation=ViolationRules(duration_seconds=20),
+            disruption=Disruption(max_per_hour=DISRUPTIONS_PER_HOUR),
         ),
     )
 

@@ -126,9 +126,10 @@ def draw(seed: int) -> tuple[Fault, ...]:
     faults = [_fault(kinds[int(one)], random, _FIRST_SECONDS, CALM_FROM_SECONDS - 60) for one in drawn]
     for _ in range(int(random.integers(1, 4))):
         first, second = _THEMES[int(random.integers(len(_THEMES)))]
-        begins = _fault(first, random, _FIRST_SECONDS, CALM_FROM_SECONDS - 100)
-        lasts = replace(begins, until=min(max(begins.until, begins.at + 60), CALM_FROM_SECONDS))
-        faults += [lasts, _fault(second, random, lasts.at + 5, lasts.until - 30)]
+        begins = _fault(first, random, _FIRST_SECONDS, _FIRST_SECONDS + 190)
+        # Longer than what a budget has to come inside.
+        lasts = replace(begins, until=begins.at + int(random.integers(100, 260)))
+        faults += [lasts, _fault(second, random, lasts.at + 5, lasts.at + 60)]
     return tuple(sorted(faults, key=lambda one: (one.at, one.kind, one.target)))
 
 
