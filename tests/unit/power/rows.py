@@ -25,11 +25,11 @@ NOW = 1_700_000_000.0
 
 
 def floats(value: float | list[float], count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.broadcast_to(np.asarray(value, dtype=np.float64), (count,)).copy()
+    return np.full(count, value, dtype=np.float64)
 
 
 def ints(value: int | list[int], count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    return np.broadcast_to(np.asarray(value, dtype=np.int64), (count,)).copy()
+    return np.full(count, value, dtype=np.int64)
 
 
 def node_rows(count: int = 1, **columns: Any) -> NodeRows:

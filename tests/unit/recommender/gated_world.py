@@ -163,7 +163,9 @@ class GatedWorld:
 
     def eligible(self, service: int) -> Bools:
         racks = self.workloads[service].racks
-        return np.isin(np.arange(self.racks), np.arange(self.racks) if racks is None else racks)
+        found = np.full(self.racks, racks is None)
+        found[[*(racks or ())]] = True
+        return found
 
     def of(self, service: int, *phases: PodPhase) -> list[Replica]:
         return [one for one in self.replicas if one.service == service and one.phase in phases]
