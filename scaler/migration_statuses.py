@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from msgspec.structs import replace
 
 from scaler.gate_statuses import watts_moved
 from wattkeeper.api.conditions import Finding
+from wattkeeper.api.instants import parse_instant
 from wattkeeper.api.power_migration import FINISHED, PowerMigration, PowerMigrationStatus, Reservation
 from wattkeeper.api.readings import ServiceKey
 from wattkeeper.cluster.interface import View
 from wattkeeper.recommender.result import Refusal, StepResult
+
+SHOWN_SECONDS: Final = 600.0
+"""How long a recommendation says why a migration had no watts that has ended."""
 
 
 def wanted_migrations(result: StepResult, view: View) -> Iterator[tuple[PowerMigration, PowerMigration]]:
@@ -26,16 +31,16 @@ def wanted_migrations(result: StepResult, view: View) -> Iterator[tuple[PowerMig
 def migration_findings(result: StepResult, view: View) -> Mapping[ServiceKey, Finding]:
     """Returns what recommendations say about migrations, for services that have any.
 
-    What is under way counts, then the latest: a migration that is refused is over soon, and its object tells why.
+    What is under way counts, then what has ended lately: a migration that is refused is over before anybody looks.
     """
     answers = {after.metadata.uid: after.status.reservation for _, after in wanted_migrations(result, view)}
     found: dict[ServiceKey, tuple[tuple[bool, bool, str, str], Reservation]] = {}
     for one in view.all(PowerMigration).values():
         said = answers.get(one.metadata.uid, one.status.reservation)
-        if said is None:
+        under_way = one.status.phase not in FINISHED
+        if said is None or not (under_way or result.now - (parse_instant(one.status.since) or 0.0) < SHOWN_SECONDS):
             continue
         meta, target = one.metadata, one.spec.scale_target_ref
-        under_way = one.status.phase not in FINISHED
         rank = under_way, under_way and said.state == "Reserved", meta.creation_timestamp, meta.name
         key = ServiceKey(meta.namespace, target.kind, target.name)
         if key not in found or rank > found[key][0]:

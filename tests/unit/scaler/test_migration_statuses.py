@@ -8,11 +8,13 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from scaler.metrics import ScalerMetrics
+from scaler.migration_statuses import SHOWN_SECONDS
 from scaler.publish import Publisher
 from tests.unit.scaler.memory_cluster import MemoryCluster
 from tests.unit.scaler.results import Row, decision
 from tests.unit.scaler.samples import NAMESPACE, NOW, budget, deployment, policy, scaled_object
 from wattkeeper.api.conditions import holds, message_of
+from wattkeeper.api.instants import format_instant
 from wattkeeper.api.meta import ObjectMeta, ScaleTargetRef
 from wattkeeper.api.power_migration import (
     PodReference,
@@ -170,12 +172,15 @@ async def test_a_namesake_is_not_told(publication: Publication) -> None:
     assert publication.reservation() is None
 
 
-async def test_a_migration_that_failed_for_watts_is_still_told_of(publication: Publication) -> None:
+@pytest.mark.parametrize(("seconds", "told"), [(SHOWN_SECONDS - 1, True), (SHOWN_SECONDS + 1, False)])
+async def test_a_migration_that_failed_for_watts_is_told_of_for_a_while(
+    publication: Publication, seconds: float, told: bool
+) -> None:
     await publication.writes(decided(Refusal.LACKS_WATTS, 1480.0))
-    over = replace(migration(), status=replace(publication.migration(), phase="Failed"))
-    publication.cluster.view.put(over)
-    await publication.writes(decision(Row(demand=3, reason=GrantReason.DEMAND_MET), now=NOW + 5))
-    assert holds(publication.recommendation().conditions, "MigrationBlocked")
+    ended = replace(publication.migration(), phase="Failed", since=format_instant(NOW))
+    publication.cluster.view.put(replace(migration(), status=ended))
+    await publication.writes(decision(Row(demand=3, reason=GrantReason.DEMAND_MET), now=NOW + seconds))
+    assert holds(publication.recommendation().conditions, "MigrationBlocked") == told
 
 
 @pytest.mark.parametrize("refusal", [one for one in Refusal if one is not Refusal.NONE])
