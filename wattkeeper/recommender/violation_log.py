@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Final, Literal
 
 import numpy as np
@@ -62,18 +63,22 @@ class _Standing:
 
 @dataclass(kw_only=True, slots=True)
 class _Group:
-    """Violations that are found together, as they were told last."""
+    """Violations that are found together, as they were told last. `bare`: for some of them no pod has to go."""
 
     held: float
     named: tuple[str, ...] | None = None
     over: float = 0.0
     drawn: float = 0.0
+    bare: bool = False
     standing: dict[ServiceKey, _Standing] = field(default_factory=dict[ServiceKey, _Standing])
 
     def says(self, found: Found, named: tuple[str, ...], drawn: float) -> bool:
         """Says whether that is what was told last."""
         same = named == self.named and not _moved(self.over, found.over) and not _moved(self.drawn, drawn)
-        return same and all(one.violation.pods or found.goes_on(service) for service, one in self.standing.items())
+        return same and (not self.bare or all(map(found.goes_on, self._without_pods())))
+
+    def _without_pods(self) -> list[ServiceKey]:
+        return [service for service, one in self.standing.items() if not one.violation.pods]
 
 
 class ViolationLog:
@@ -81,7 +86,9 @@ class ViolationLog:
 
     def __init__(self) -> None:
         self._groups: dict[ViolationType, dict[Hashable, _Group]] = {type_: {} for type_ in TYPES}
-        self._turns: dict[ViolationType, dict[str, tuple[int, float]]] = {type_: {} for type_ in TYPES}
+        self._turns: dict[ViolationType, dict[str, int]] = {type_: {} for type_ in TYPES}
+        # Those that have not to go for a moment come first again afterwards: their turns, and until when they count.
+        self._lapsed: dict[ViolationType, dict[str, tuple[int, float]]] = {type_: {} for type_ in TYPES}
         self._of_service: dict[ServiceKey, dict[tuple[int, Hashable], Violation]] = defaultdict(dict)
         self._changed: set[ServiceKey] = set()
         self._published: dict[ServiceKey, tuple[Violation, ...]] = {}
@@ -98,7 +105,7 @@ class ViolationLog:
                 group.standing[service] = _Standing(violation=said)
                 self._tell(service, said.type, name, said)
                 for pod in said.pods:
-                    self._turns[said.type][pod.uid] = turn, now
+                    self._turns[said.type][pod.uid] = turn
                     turn += 1
 
     def names(self, type_: ViolationType) -> tuple[Hashable, ...]:
@@ -107,11 +114,11 @@ class ViolationLog:
 
     def turns(self, type_: ViolationType, pods: PodRows) -> Ints:
         """Returns int64[P], where the pods stood that were named last for violations of a type."""
+        named = self._named(type_)
+        rows: Ints = np.fromiter(map(pods.row_by_uid.get, named, repeat(-1)), dtype=np.int64, count=len(named))
+        known: Ints = np.fromiter(named.values(), dtype=np.int64, count=len(named))
         turns = np.full(len(pods.uids), NOT_NAMED)
-        for uid, (turn, _) in self._turns[type_].items():
-            row = pods.row_by_uid.get(uid, -1)
-            if row >= 0:
-                turns[row] = turn
+        turns[rows[rows >= 0]] = known[rows >= 0]
         return turns
 
     def update(
@@ -131,8 +138,8 @@ class ViolationLog:
             now: Unix seconds.
             turns: by row, where pods stand among all that have to go; without it, where each stands in its own list.
         """
-        groups, known, uids = self._groups[type_], self._turns[type_], readings.pods.uids
-        noted: dict[str, tuple[int, float]] = {}
+        groups, known, uids = self._groups[type_], self._named(type_), readings.pods.uids
+        noted: dict[str, int] = {}
         for name, one in found.items():
             group, rows, watts = groups.get(name), one.rows, one.watts
             if one.doubtful:
@@ -144,16 +151,16 @@ class ViolationLog:
                 group = groups[name] = _Group(held=now)
             group.held = now
             named, drawn = tuple([uids[row] for row in rows]), float(sum(watts))
-            for place, (row, uid) in enumerate(zip(rows, named, strict=True)):
-                noted[uid] = (place if turns is None else turns[row]), now
+            noted.update(zip(named, range(len(rows)) if turns is None else [turns[row] for row in rows], strict=True))
             if not group.says(one, named, drawn):
                 group.named, group.over, group.drawn = named, one.over, drawn
                 self._retell(type_, name, group, one, (rows, watts), readings, now)
         for name in [name for name in groups if name not in found]:
             self._miss(type_, name, groups[name], now)
-        # Those that have not to go for a moment come first again afterwards.
-        lately = {uid: entry for uid, entry in known.items() if now - entry[1] < GRACE_SECONDS}
-        self._turns[type_] = {**lately, **noted}
+        last, lapsed = self._turns[type_], self._lapsed[type_]
+        lapsed = {uid: entry for uid, entry in lapsed.items() if entry[1] > now and uid not in noted}
+        lapsed.update({uid: (last[uid], now + GRACE_SECONDS) for uid in last.keys() - noted.keys()})
+        self._turns[type_], self._lapsed[type_] = noted, lapsed
 
     def published(self) -> dict[ServiceKey, tuple[Violation, ...]]:
         """Returns what recommendations shall say."""
@@ -167,6 +174,13 @@ class ViolationLog:
                 del self._of_service[service]
         self._changed.clear()
         return self._published.copy()
+
+    def _named(self, type_: ViolationType) -> dict[str, int]:
+        """Returns by UID where the pods stood that were named last, or a moment ago."""
+        lapsed = self._lapsed[type_]
+        return (
+            {**{uid: turn for uid, (turn, _) in lapsed.items()}, **self._turns[type_]} if lapsed else self._turns[type_]
+        )
 
     def _retell(
         self,
@@ -202,6 +216,7 @@ class ViolationLog:
             told = Violation(type=type_, since=since, budget=budget, watts=float(round(one.over)), pods=tuple(named))
             group.standing[service] = _Standing(violation=told)
             self._tell(service, type_, name, told)
+        group.bare = len(of) < len(group.standing)
 
     def _miss(self, type_: ViolationType, name: Hashable, group: _Group, now: float) -> None:
         over = now - group.held >= GRACE_SECONDS
@@ -212,7 +227,7 @@ class ViolationLog:
                 said = standing.violation
                 standing.violation = Violation(type=type_, since=said.since, budget=said.budget)
                 self._tell(service, type_, name, standing.violation)
-        group.named = ()
+        group.named, group.bare = (), True
         if over:
             del self._groups[type_][name]
 
