@@ -23,6 +23,8 @@ from wattkeeper.recommender.violations import NOT_NAMED
 
 GRACE_SECONDS: Final = 15.0
 """Three ticks: sums and ratios that are about at their bound cross it to and fro."""
+MOST_OF_TYPE: Final = 10
+"""Of a service are published, those that have stood longest: an object must not grow with the number of racks."""
 _WATTS_SHARE: Final = 0.1
 """Watts follow the model a little every tick; a figure stands until it is off by more than this share."""
 
@@ -167,8 +169,10 @@ class ViolationLog:
         for service in self._changed:
             of = self._of_service[service]
             if of:
-                told = sorted(of.items(), key=lambda entry: (entry[0][0], entry[1].since, entry[1].budget))
-                self._published[service] = tuple(violation for _, violation in told)
+                told = sorted(of.values(), key=lambda one: (TYPES.index(one.type), one.since, one.budget))
+                self._published[service] = tuple(
+                    one for type_ in TYPES for one in [each for each in told if each.type == type_][:MOST_OF_TYPE]
+                )
             else:
                 self._published.pop(service, None)
                 del self._of_service[service]

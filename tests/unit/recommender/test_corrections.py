@@ -18,6 +18,7 @@ from wattkeeper.recommender.violation_log import GRACE_SECONDS
 
 RACK, OTHER_RACK = 1, 2
 OLD = -10_000.0
+HALL = 20_000.0
 
 
 def service(number: int = 0) -> ServiceKey:
@@ -146,6 +147,16 @@ def test_a_budget_violation_lasts_while_what_drains_is_enough() -> None:
     hall.pods[0] = replace(hall.pods[0], phase=PodPhase.TERMINATING)
     found = ticks.wait(2 * GRACE_SECONDS)[service()]
     assert [(one.since, one.pods) for one in found] == [(since, ())]
+
+
+def test_of_many_budgets_that_are_over_those_are_told_that_have_been_so_for_longest() -> None:
+    hall = Hall(limit=[HALL] + [1_000.0] * 14, base=[0.0] * 14, over={14: 50.0})
+    hall.add(*(APod(name=f"p{rack:02}", rack=rack) for rack in range(14)))
+    ticks = Ticks(hall)
+    ticks.tick()
+    hall.over = {1 + rack: 50.0 for rack in range(14)}
+    budgets = [one.budget for one in ticks.tick()[service()]]
+    assert (len(budgets), budgets[0]) == (10, "budget-14")
 
 
 # Since when.
