@@ -6,6 +6,7 @@ Every action carries the objects as the view showed them when it was planned, so
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from kserve_hooks.migrate_actions import (
     CreateMigration,
@@ -17,7 +18,7 @@ from kserve_hooks.migrate_actions import (
 )
 from kserve_hooks.pod_actions import Evict, PodWrite, SetDeletionCost, describe_pod_write
 from wattkeeper.api.meta import Condition
-from wattkeeper.api.power_recommendation import Actuation, PowerRecommendation
+from wattkeeper.api.power_recommendation import Actuation, BrakeReason, PowerRecommendation
 from wattkeeper.cluster.braking import Brakeable, read_held
 from wattkeeper.cluster.interface import EventRecord
 from wattkeeper.cluster.kserve import KServeService, read_field
@@ -79,12 +80,14 @@ class SetBrake:
     Attributes:
         fields: field and value, None to take a field away.
         released: they are what there was before.
+        why: what is held down for, as people are told; "" with what is released.
         if_ours: only if the actuator, by what the API server remembers, has written what is there.
     """
 
     target: Brakeable
     fields: tuple[tuple[str, int | None], ...]
     released: bool = False
+    why: str = ""
     if_ours: bool = False
 
 
@@ -114,7 +117,7 @@ class ServicePlan:
         key: who it is about: the recommendation's UID, or that of an orphan.
         autoscaler: who scales the service, "" where that does not matter.
         hindered: something stands in the way of its ceiling.
-        braked: the brake is on.
+        braked: what the brake is on for, "" while it is off.
         blocked: a pod has to go, and stays.
         broken: why nothing could be planned, "" where it could.
     """
@@ -123,7 +126,7 @@ class ServicePlan:
     actions: tuple[Action, ...]
     autoscaler: str = ""
     hindered: bool = False
-    braked: bool = False
+    braked: BrakeReason | Literal[""] = ""
     blocked: bool = False
     broken: str = ""
 

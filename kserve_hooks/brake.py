@@ -1,8 +1,8 @@
-"""The brake: down to the cap by the actuator itself, while KEDA cannot ask our scaler.
+"""The brake: down to the cap by the actuator itself, while KEDA cannot ask our scaler, or is not quick enough.
 
-KEDA cannot apply another maximum then, because it cannot rebuild its HPA (docs/designs/0003-actuator.md). What is left
-are the bounds of the HPA that is there, and a pause of the ScaledObject. Both only ever lower: what has no more
-replicas than its cap is left alone.
+While it cannot ask, KEDA cannot apply another maximum, because it cannot rebuild its HPA
+(docs/designs/0003-actuator.md). What is left are the bounds of the HPA that is there, and a pause of the ScaledObject.
+Both only ever lower: what has no more replicas than its cap is left alone. While it can, overshoot.py decides.
 """
 
 from __future__ import annotations
@@ -12,23 +12,20 @@ from typing import Final
 
 from msgspec.structs import replace as amend
 
+from kserve_hooks import brake_findings as findings
 from kserve_hooks.actions import SetBrake
+from kserve_hooks.brake_notes import Braking, Lever, is_of_kserve, is_paused_by_user, note_of, noted, still
 from kserve_hooks.capped import Capped
 from kserve_hooks.outage import Answering, Outage, OutageOptions
+from kserve_hooks.overshoot import Overshoots
 from kserve_hooks.reverts import Sightings
 from kserve_hooks.scaled_objects import TriggerOptions, asks_us
 from wattkeeper.api.conditions import Finding
-from wattkeeper.api.instants import format_instant
-from wattkeeper.api.power_recommendation import ActuatedField, Brake
-from wattkeeper.cluster.actuation import is_ours
-from wattkeeper.cluster.braking import MAXIMUM, MINIMUM, PAUSE, PAUSED_REPLICAS, Brakeable, is_of_keda, read_held
+from wattkeeper.api.power_recommendation import Brake
+from wattkeeper.cluster.braking import MAXIMUM, MINIMUM, PAUSE, Brakeable, is_of_keda, read_held
+from wattkeeper.cluster.interface import View
 from wattkeeper.cluster.objects import HorizontalPodAutoscaler, ScaledObject
 
-_PAUSED: Final = "autoscaling.keda.sh/paused"
-_PAUSED_SCALE_IN: Final = "autoscaling.keda.sh/paused-scale-in"
-_FALSE: Final = ("0", "f", "F", "false", "False", "FALSE")
-"""What Go's strconv.ParseBool takes for false; KEDA takes all that it cannot read for true."""
-_KSERVE: Final = "serving.kserve.io/"
 _RETURN_SECONDS: Final = 60.0
 """KEDA says that it can ask again with its next poll (30 s by default) and HPA sync, and that has to last."""
 # What KEDA 2.21 says of a ScaledObject whose only trigger it cannot ask (pkg/scaling/executor).
@@ -38,29 +35,6 @@ _FAILING: Final = (
     ("Ready", "ScaledObjectCheckFailed"),
     ("HPAActive", "FailedGetExternalMetric"),
 )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Braking:
-    """What the brake wants for one service.
-
-    Attributes:
-        note: what is held down from now on, None for nothing.
-        write: what to write once that is noted.
-        finding: what the condition Braked shall say, None for nothing.
-        refused: what an API server has said to the last write, "" where it may be tried.
-    """
-
-    note: Brake | None = None
-    write: SetBrake | None = None
-    finding: Finding | None = None
-    refused: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Lever:
-    target: Brakeable
-    values: dict[str, int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,10 +48,11 @@ class _PutBack:
 class Brakes:
     """Plans for one term of leadership: what it remembers only delays what it does."""
 
-    def __init__(self, scaler: Outage, trigger: TriggerOptions, options: OutageOptions) -> None:
+    def __init__(self, view: View, scaler: Outage, trigger: TriggerOptions, options: OutageOptions) -> None:
         """Takes whom to believe.
 
         Args:
+            view: the caches, for limits of budgets.
             scaler: whether the scaler answers the actuator's own question.
             trigger: how triggers of ours look.
             options: when to believe what KEDA says.
@@ -88,20 +63,30 @@ class Brakes:
         self._words: dict[str, Outage] = {}
         self._sightings = Sightings()
         self._put_back: dict[str, _PutBack] = {}
+        self._overshoots = Overshoots(view, self._sightings)
 
-    def braking(self, capped: Capped, now: float) -> Braking:
-        """Returns what the brake wants for a service at this time (Unix seconds)."""
+    def braking(self, capped: Capped, now: float, *, fresh: bool) -> Braking:
+        """Returns what the brake wants for a service.
+
+        Args:
+            capped: the service.
+            now: Unix seconds.
+            fresh: somebody has decided lately.
+        """
         key = capped.recommendation.metadata.uid
         scaled = next((one for one in capped.scaled_objects if asks_us(one, self._trigger)), None)
-        if not capped.enforced or capped.workload is None or scaled is None:
+        if not capped.enforced or capped.workload is None:
             return self.released(capped, now)
-        note = _note(capped)
-        answering = self._answering(scaled, note, now)
-        if answering == "yes":
+        note = note_of(capped)
+        answering = "yes" if scaled is None else self._answering(scaled, note, now)
+        if scaled is None or answering == "yes":
             self._put_back.pop(key, None)
-            return self.released(capped, now)
+            # Bounds first become what they were: there is one brake at a time, and one note.
+            other = note is not None and (scaled is None or note.kind != ScaledObject.__name__)
+            overshoot = None if other else self._overshoots.braking(capped, scaled, now, fresh=fresh)
+            return overshoot or self.released(capped, now)
         if answering == "unknown":
-            return Braking(note=note, finding=None if note is None else _held(note))
+            return Braking(note=note, finding=None if note is None else findings.held(note))
         held = capped.braked
         if note is not None and held is not None and self._was_put_back(note, held):
             self._put_back[key] = _PutBack(at=now, answered=self._scaler.answered_last)
@@ -113,13 +98,13 @@ class Brakes:
             answers = self._scaler.answered_last
             self._put_back[key] = back = _PutBack(at=back.at, answered=back.answered or answers)
             waits = _RETURN_SECONDS if back.answered else self._options.down_seconds
-            finding = None if now - back.at < waits else _put_back(scaled, answers=answers)
+            finding = None if now - back.at < waits else findings.put_back(scaled, answers=answers)
             return replace(self.released(capped, now), finding=finding)
         return self._lowered(capped, scaled, note, held, now)
 
     def released(self, capped: Capped, now: float) -> Braking:
         """Returns what puts back what there was. The note goes once the view shows that it is back."""
-        note, target = _note(capped), capped.braked
+        note, target = note_of(capped), capped.braked
         if note is None or target is None:
             return Braking()
         back: dict[str, int | None] = {}
@@ -128,15 +113,17 @@ class Brakes:
             if one.is_ours(seen) and seen != said:
                 back[one.field] = one.original if said is None or one.original is None else min(one.original, said)
         if not back and self._sightings.may_change_yet(target, now):
-            return Braking(note=note, finding=_held(note))
+            return Braking(note=note, finding=findings.held(note))
         if not back:
             return Braking()  # KEDA or a user was quicker, or nothing had been written yet.
         write = SetBrake(target=target, fields=tuple(back.items()), released=True)
-        return Braking(note=note, write=write, finding=_held(note))
+        return Braking(note=note, write=write, finding=findings.held(note))
 
     def sends(self, action: SetBrake, now: float) -> None:
         """Notes a write that is about to be sent."""
         self._sightings.sends(action.target, now)
+        if action.released:
+            self._sightings.forget(action.target)
 
     def wrote(self, action: SetBrake) -> None:
         """Notes a write that succeeded."""
@@ -162,73 +149,39 @@ class Brakes:
     ) -> Braking:
         cap = capped.recommendation.status.target.replicas
         workload = capped.workload
-        lever: _Lever | Finding | None = None
+        lever: Lever | Finding | None = None
         if workload is not None and workload.spec.replicas > cap:
             lever = self._lever(capped, scaled, note, cap)
-        if isinstance(lever, _Lever) and lever.values:
-            made = _noted(lever, note, now)
-            write = SetBrake(target=lever.target, fields=tuple(lever.values.items()))
-            return Braking(note=made, write=write, finding=_held(made))
-        kept = None if note is None or held is None else _still(note, held)
+        if isinstance(lever, Lever) and lever.values:
+            made = noted(lever, note, "ScalerUnreachable", now)
+            write = SetBrake(target=lever.target, fields=tuple(lever.values.items()), why=findings.UNREACHABLE)
+            return Braking(note=made, write=write, finding=findings.held(made))
+        kept = None if note is None or held is None else still(note, held)
         if kept is None and held is not None and self._sightings.may_change_yet(held, now):
             kept = note
+        if kept is not None:
+            kept = amend(kept, reason="ScalerUnreachable", budget="")
         refused = lever if isinstance(lever, Finding) else None
-        return Braking(note=kept, finding=refused or (None if kept is None else _held(kept)))
+        return Braking(note=kept, finding=refused or (None if kept is None else findings.held(kept)))
 
-    def _lever(self, capped: Capped, scaled: ScaledObject, note: Brake | None, cap: int) -> _Lever | Finding:
-        paused = note is not None and note.kind == "ScaledObject" and _still(note, scaled) is not None
-        if _pauses(scaled) - ({PAUSED_REPLICAS} if paused else set()):
-            return _paused_by_user(scaled, cap)
+    def _lever(self, capped: Capped, scaled: ScaledObject, note: Brake | None, cap: int) -> Lever | Finding:
+        if is_paused_by_user(scaled, note):
+            return findings.paused_by_user(scaled, cap)
+        paused = note is not None and note.kind == "ScaledObject" and still(note, scaled) is not None
         # KEDA's word alone stops with a pause, so it is no reason for one.
-        pausable = not _of_kserve(scaled) and self._scaler.answering == "no"
+        pausable = not is_of_kserve(scaled) and self._scaler.answering == "no"
         reach = cap if pausable else max(cap, 1)
         autoscaler = _autoscaler(capped, scaled)
         if autoscaler is not None and not paused and reach > 0 and len(scaled.spec.triggers) == 1:
             fields = (MAXIMUM, MINIMUM)
-            return _Lever(
+            return Lever(
                 target=autoscaler,
                 values={field: reach for field in fields if (read_held(autoscaler, field) or 0) > reach},
             )
         if not pausable:
-            return _no_lever(scaled, cap)
+            return findings.no_lever(scaled, cap)
         now = read_held(scaled, PAUSE)
-        return _Lever(target=scaled, values={PAUSE: cap} if now is None or now > cap else {})
-
-
-def _note(capped: Capped) -> Brake | None:
-    """Returns what is noted to be held down; a note of nothing, which only an edit by hand leaves, is none."""
-    brake = None if capped.actuation is None else capped.actuation.brake
-    return brake if brake is not None and brake.fields else None
-
-
-def _noted(lever: _Lever, note: Brake | None, now: float) -> Brake:
-    """Returns the note of a brake that is about to be put on, or to be lowered."""
-    meta = lever.target.metadata
-    same = note is not None and note.uid == meta.uid
-    fields = {one.field: one for one in note.fields} if note is not None and same else {}
-    for field, value in lever.values.items():
-        seen, old = read_held(lever.target, field), fields.get(field)
-        if old is None:
-            fields[field] = ActuatedField(field=field, original=seen, written=value)
-            continue
-        if not old.is_ours(seen):
-            old = amend(old, original=seen)
-        fields[field] = old.rewritten(value, seen)
-    return Brake(
-        kind=type(lever.target).__name__,
-        name=meta.name,
-        uid=meta.uid,
-        fields=tuple(fields.values()),
-        since=note.since if note is not None and same else format_instant(now),
-    )
-
-
-def _still(note: Brake, target: Brakeable) -> Brake | None:
-    """Returns the note of what still has our values, None where nothing has."""
-    fields = tuple(one for one in note.fields if one.is_ours(read_held(target, one.field)))
-    if not fields or target.metadata.uid != note.uid:
-        return None
-    return Brake(kind=note.kind, name=note.name, uid=note.uid, fields=fields, since=note.since)
+        return Lever(target=scaled, values={PAUSE: cap} if now is None or now > cap else {})
 
 
 def _autoscaler(capped: Capped, scaled: ScaledObject) -> HorizontalPodAutoscaler | None:
@@ -252,57 +205,6 @@ def _said_by_keda(capped: Capped, target: Brakeable, field: str) -> int | None:
     return None
 
 
-def _of_kserve(scaled: ScaledObject) -> bool:
-    """Says whether KServe reverts what is written to a ScaledObject."""
-    return not is_ours(scaled) and any(
-        owner.api_version.startswith(_KSERVE) for owner in scaled.metadata.owner_references
-    )
-
-
-def _pauses(scaled: ScaledObject) -> set[str]:
-    """Returns the annotations that keep KEDA from lowering; one that keeps it from raising is in nobody's way."""
-    said = scaled.metadata.annotations
-    pauses = {name for name in (_PAUSED, _PAUSED_SCALE_IN) if said.get(name, "false") not in _FALSE}
-    return pauses | ({PAUSED_REPLICAS} & said.keys())
-
-
 def _failing(scaled: ScaledObject) -> bool:
     said = ((one.type, one.reason) for one in scaled.status.conditions if one.status != "True")
     return any(one in _FAILING for one in said)
-
-
-def _held(note: Brake) -> Finding:
-    at = min(one.written for one in note.fields)
-    message = (
-        f"KEDA cannot ask Wattkeeper's scaler, so {note.kind} {note.name} is held at {at} until it can. Look at the "
-        "scaler's pods, and at what is between them and KEDA."
-    )
-    return Finding(type="Braked", holds=True, reason="ScalerUnreachable", message=message)
-
-
-def _paused_by_user(scaled: ScaledObject, cap: int) -> Finding:
-    message = (
-        f"ScaledObject {scaled.metadata.name} is paused above its cap of {cap}, not by Wattkeeper: the brake leaves it "
-        f"alone. Take the annotation {_PAUSED}* away, or pause it at {cap}."
-    )
-    return Finding(type="Braked", holds=False, reason="PausedByUser", message=message)
-
-
-def _no_lever(scaled: ScaledObject, cap: int) -> Finding:
-    message = (
-        f"KEDA cannot ask Wattkeeper's scaler, and nothing that holds lowers what ScaledObject {scaled.metadata.name} "
-        f"scales to its cap of {cap}. Look at the scaler's pods, and at what is between them and KEDA."
-    )
-    return Finding(type="Braked", holds=False, reason="NoLever", message=message)
-
-
-def _put_back(scaled: ScaledObject, *, answers: bool) -> Finding:
-    if answers:
-        remedy = "KEDA says that it cannot ask the scaler, and the actuator can: look at the ScaledObject's conditions."
-    else:
-        remedy = (
-            "If it was KEDA, it does reach the scaler, and the actuator does not: let the actuator's pods reach the "
-            "scaler's port."
-        )
-    message = f"Somebody has put back what the brake wrote for ScaledObject {scaled.metadata.name}. {remedy}"
-    return Finding(type="Braked", holds=False, reason="BrakePutBack", message=message)

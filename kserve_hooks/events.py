@@ -89,14 +89,14 @@ def put_back(regarding: PowerRecommendation, message: str) -> EventRecord:
     )
 
 
-def braked(regarding: PowerRecommendation, what: str) -> EventRecord:
+def braked(regarding: PowerRecommendation, what: str, why: str) -> EventRecord:
     """The brake was put on, or lowered."""
     return EventRecord(
         regarding=regarding,
         type="Warning",
         reason="Braked",
         action="Brake",
-        note=f"KEDA cannot ask Wattkeeper's scaler: the actuator has {what}.",
+        note=f"{why}: the actuator has {what}.",
         dedupe_key="braked",
     )
 
@@ -196,8 +196,8 @@ def _meaning(capped: Capped, action: Write) -> Iterator[EventRecord]:
             yield scaled_object_written(one, _past(describe(action)))
         case DeleteScaledObject():
             yield restored(one, _past(describe(action)))
-        case SetBrake(released=False):
-            yield braked(one, describe(action))
+        case SetBrake(released=False, why=why):
+            yield braked(one, describe(action), why)
         case SetDeletionCost():
             yield pod_marked(one, describe(action))
         case Evict(claim=claim):

@@ -38,7 +38,8 @@ class ActuatorMetrics:
         )
         self.braked = Gauge(
             "wattkeeper_actuator_braked_services",
-            "Services that the brake holds at their cap, because KEDA cannot ask the scaler.",
+            "Services that the brake holds at their cap, by why: KEDA cannot ask the scaler, or a budget is over.",
+            ["reason"],
             registry=registry,
         )
         self.blocked = Gauge(

@@ -9,7 +9,8 @@ from functools import partial
 from types import MappingProxyType
 
 from kserve_hooks.actions import ServicePlan, SetBrake, SetFields, brake_key, pods_key
-from kserve_hooks.brake import Brakes, Braking
+from kserve_hooks.brake import Brakes
+from kserve_hooks.brake_notes import Braking
 from kserve_hooks.capped import Capped, find_capped
 from kserve_hooks.ceilings import Rises
 from kserve_hooks.desired import NOTHING, Desired, desired
@@ -74,7 +75,7 @@ class Planner:
         self._freshness = freshness
         self._rises = Rises(raise_seconds=options.raise_seconds)
         self._sightings = Sightings()
-        self._brakes = Brakes(scaler, options.trigger, options.outage)
+        self._brakes = Brakes(view, scaler, options.trigger, options.outage)
         self._orphans = Orphans(view)
         self._unknown_policies = UnknownPolicies(view)
         self._now = 0.0
@@ -165,7 +166,7 @@ class Planner:
         self, one: Capped, now: float, refused: Mapping[str, str], moves: Moves, *, fresh: bool
     ) -> list[ServicePlan]:
         key = one.recommendation.metadata.uid
-        braking = self._brakes.braking(one, now)
+        braking = self._brakes.braking(one, now, fresh=fresh)
         if one.enforced and one.recommendation.status.reason == "WarmingUp":
             return [ServicePlan(key=key, actions=())]  # The leader itself does not know better yet.
         wanted, extra = NOTHING, ()
@@ -198,7 +199,7 @@ class Planner:
             actions=(*found.actions, *events_of(one, found.actions)),
             autoscaler=one.part.autoscaler if one.part is not None and managed else "",
             hindered=found.hindered,
-            braked=braking.note is not None,
+            braked="" if braking.note is None else braking.note.reason,
             blocked=bool(killing.findings),
         )
         if not killing.writes:

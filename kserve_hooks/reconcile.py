@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from kserve_hooks.actions import ApplyScaledObject, DeleteScaledObject, Hold, Publish, SetBrake, SetFields, Write
-from kserve_hooks.brake import Braking
+from kserve_hooks.brake_notes import Braking
 from kserve_hooks.capped import Capped
 from kserve_hooks.desired import Desired
 from kserve_hooks.kill import Killing

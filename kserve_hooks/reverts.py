@@ -94,6 +94,10 @@ class Sightings:
         self._written_from[meta.uid] = meta.resource_version
         self._seen |= {(meta.uid, field): value for field, value in fields if value is not None}
 
+    def forget(self, changed: KServeService | Brakeable) -> None:
+        """Forgets what was in place: it is about to be taken away by ourselves."""
+        self._seen = {key: value for key, value in self._seen.items() if key[0] != changed.metadata.uid}
+
     def may_change_yet(self, changed: KServeService | Brakeable, now: float) -> bool:
         """Says whether a write of ours may still come through, or has and is not shown yet."""
         version, at = self._sent_from.get(changed.metadata.uid, ("", 0.0))

@@ -18,7 +18,7 @@ from kserve_hooks.outage import Outage
 from kserve_hooks.plan import Planner, PlanOptions
 from kserve_hooks.traffic import pods_that_serve
 from wattkeeper.api.power_migration import PHASES, PowerMigration
-from wattkeeper.api.power_recommendation import PowerRecommendation
+from wattkeeper.api.power_recommendation import BRAKE_REASONS, PowerRecommendation
 from wattkeeper.cluster.clock import Clock
 from wattkeeper.cluster.errors import ClusterError
 from wattkeeper.cluster.freshness import Freshness
@@ -268,7 +268,9 @@ class ActuatorService:
         for autoscaler in _AUTOSCALERS:
             self._metrics.services.labels(autoscaler).set(kept[autoscaler])
         self._metrics.hindered.set(sum(plan.hindered for plan in plans))
-        self._metrics.braked.set(sum(plan.braked for plan in plans))
+        braked = Counter(plan.braked for plan in plans)
+        for reason in BRAKE_REASONS:
+            self._metrics.braked.labels(reason).set(braked[reason])
         self._metrics.blocked.set(sum(plan.blocked for plan in plans))
         self._note_migrations()
 

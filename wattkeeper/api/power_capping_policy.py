@@ -108,6 +108,19 @@ class ActuationRules(Wire, frozen=True, kw_only=True):
             "number move."
         ),
     ] = False
+    brake_above_ratio: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="While a budget is over its limit by more than this share of it, the actuator pauses "
+                "ScaledObjects that ask Wattkeeper at their cap, instead of waiting for KEDA's HPA and its scale-down "
+                "stabilisation. Absent: never.",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class Disruption(Wire, frozen=True, kw_only=True):

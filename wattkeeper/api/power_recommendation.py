@@ -5,7 +5,7 @@ The actuator writes what it does about it into the same status: `actuation`, and
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from msgspec import Meta
 from msgspec.structs import replace
@@ -120,14 +120,27 @@ class ActuatedField(Wire, frozen=True, kw_only=True):
         return replace(self, written=value, earlier=tuple(dict.fromkeys((*known, self.written))))
 
 
+BrakeReason = Literal["ScalerUnreachable", "Overshoot"]
+"""Why the brake is on: KEDA cannot ask the scaler; a budget is over by more than the policy lets KEDA wait for."""
+BRAKE_REASONS: Final[tuple[BrakeReason, ...]] = get_args(BrakeReason)
+
+
 class Brake(Wire, frozen=True, kw_only=True):
-    """What the actuator holds down by itself while KEDA cannot ask the scaler."""
+    """What the actuator holds down by itself: nobody else can, or not soon enough."""
 
     kind: Annotated[str, Meta(description="HorizontalPodAutoscaler or ScaledObject.")]
     name: Annotated[str, Meta(description="The name of the object that is changed.")]
     uid: Annotated[str, Meta(description="The UID of the object that is changed.")]
     fields: Annotated[tuple[ActuatedField, ...], Meta(description="What is changed in it.")]
     since: Annotated[str, Meta(description="Since when the brake is on.")]
+    reason: Annotated[
+        BrakeReason,
+        Meta(
+            description="ScalerUnreachable: KEDA cannot ask the scaler. Overshoot: a budget is over its limit by more "
+            "than the policy's actuation.brakeAboveRatio."
+        ),
+    ] = "ScalerUnreachable"
+    budget: Annotated[str, Meta(description="The budget that is over its limit, with reason Overshoot.")] = ""
 
 
 class PodCost(Wire, frozen=True, kw_only=True):
@@ -181,7 +194,7 @@ class Actuation(Wire, frozen=True, kw_only=True):
     uid: Annotated[str, Meta(description="The UID of the object that is changed.")] = ""
     fields: Annotated[tuple[ActuatedField, ...], Meta(description="What is changed in it.")] = ()
     scaled_object: Annotated[str, Meta(description="The ScaledObject that the actuator has made.")] = ""
-    brake: Annotated[Brake, Meta(description="What is held down while KEDA cannot ask the scaler.")] | None = None
+    brake: Annotated[Brake, Meta(description="What is held down by the brake, and why.")] | None = None
     kill: Annotated[Kill, Meta(description="Which pods are made to go.")] | None = None
     since: Annotated[str, Meta(description="Since when the actuator acts on the service.")] = ""
     reverts: Annotated[int, Meta(description="How often in a row somebody put a field back.")] = 0

@@ -24,6 +24,8 @@ FAILING = ScaledObjectStatus(
     conditions=(ScaledObjectCondition(type="HPAActive", status="False", reason="FailedGetExternalMetric"),)
 )
 
+BRAKED = ("wattkeeper_actuator_braked_services", {"reason": "ScalerUnreachable"})
+
 
 @pytest.fixture
 def scene(world: World) -> Scene:
@@ -37,7 +39,7 @@ async def test_a_service_above_its_cap_is_lowered_to_it_while_the_scaler_is_sile
     assert scene.bounds() == (3, 5)
     assert scene.braked() == ("True", "ScalerUnreachable")
     assert "Braked" in scene.world.events()
-    assert scene.world.registry.get_sample_value("wattkeeper_actuator_braked_services") == 1.0
+    assert scene.world.registry.get_sample_value(*BRAKED) == 1.0
 
 
 async def test_a_minimum_above_the_cap_is_lowered_too(scene: Scene) -> None:

@@ -25,6 +25,7 @@ from wattkeeper.api.power_recommendation import (
     PowerRecommendationSpec,
     PowerRecommendationStatus,
     Reason,
+    Violation,
 )
 from wattkeeper.cluster.braking import Brakeable
 from wattkeeper.cluster.errors import ClusterError, UnreachableError
@@ -256,6 +257,7 @@ class World:
         mode: str = "Scale",
         floor: int = 0,
         upper: int = 20,
+        violations: tuple[Violation, ...] = (),
     ) -> None:
         """Writes what the leader would."""
         meta = ObjectMeta(name=f"deployment-{name}", namespace=NAMESPACE)
@@ -267,6 +269,7 @@ class World:
             lower_bound=Amount(replicas=floor),
             upper_bound=Amount(replicas=upper),
             reason=reason,
+            violations=violations,
         )
         one = PowerRecommendation(metadata=meta, spec=spec, status=status)
         await self.cluster.apply(PowerRecommendation(metadata=meta, spec=spec))
