@@ -99,6 +99,18 @@ async def test_an_eviction_that_is_not_shown_yet_is_not_made_again(scene: KillSc
     assert scene.world.cluster.written.count("evict") == 1
 
 
+async def test_a_cost_that_shows_only_after_its_violation_is_over_comes_off(scene: KillScene) -> None:
+    await scene.violate(scene.violation("Replicas", "p2"))
+    scene.world.cluster.late.stand_still(Pod)
+    await scene.passes(40)
+    assert scene.cost("p2") == "-1"
+    await scene.violate(target=4)
+    await scene.passes(6)
+    scene.world.cluster.late.catch_up()
+    await scene.passes(40)
+    assert (scene.cost("p2"), scene.note()) == ("", None)
+
+
 async def test_restoring_takes_all_costs_off_and_evicts_nobody(scene: KillScene) -> None:
     world = scene.world
     scene.set_cost("p2", "7")

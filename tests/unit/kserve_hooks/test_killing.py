@@ -169,6 +169,29 @@ async def test_a_successor_that_generates_too_little_as_well_was_no_help(scene: 
     assert note.without_effect == 1
 
 
+async def test_one_pod_fewer_that_generates_too_little_is_a_help(scene: KillScene) -> None:
+    await scene.violate(*(scene.violation("Performance", name, ago=1000.0) for name in ("p0", "p1", "p2")))
+    await scene.passes(8)
+    await scene.violate(*(scene.violation("Performance", name, ago=1000.0) for name in ("p1", "p2")))
+    await scene.passes(346)
+    note = scene.note()
+    assert note is not None
+    assert (note.without_effect, scene.there()) == (0, ["p2", "p3"])
+
+
+async def test_a_pod_of_another_service_or_one_that_ends_already_is_left_alone(scene: KillScene) -> None:
+    scene.world.cluster.create(pod("other", service="other"))
+    scene.world.cluster.create(pod("ending", deleting=True))
+    await scene.violate(
+        scene.violation("Slipped", "other", "ending", ago=LASTS),
+        scene.violation("Budget", "other", "ending", watts=900.0, ago=LASTS),
+        slipped=2,
+    )
+    await scene.passes(2 * LASTS)
+    assert {"other", "ending"} <= set(scene.there())
+    assert (scene.cost("other"), scene.cost("ending")) == ("", "")
+
+
 async def test_no_floor_is_undercut(scene: KillScene) -> None:
     scene.floor = 4
     await scene.violate(scene.violation("Slipped", "p2", ago=LASTS), slipped=1)
