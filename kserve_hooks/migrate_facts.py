@@ -87,16 +87,14 @@ class Moving:
         return len({template_of(pod) for pod in self.pods}) > 1
 
     def arrived(self) -> Pod | None:
-        """Returns the oldest pod that came after the migration was made, of the same template as the one that moves.
+        """Returns the oldest pod that came after the migration was made, of the same template while nothing rolls.
 
         Kubernetes writes seconds: a pod of the same second is taken for an older one, and another is waited for.
         """
-        if self.old is None:
-            return None
-        template, made = template_of(self.old), began(self.migration)
+        made = began(self.migration)
         later = [
             (pod.metadata.creation_timestamp, pod.metadata.name, pod)
             for pod in self.staying
-            if template_of(pod) == template and (parse_instant(pod.metadata.creation_timestamp) or 0.0) > made
+            if (parse_instant(pod.metadata.creation_timestamp) or 0.0) > made
         ]
         return min(later, default=("", "", None), key=lambda one: one[:2])[2]
