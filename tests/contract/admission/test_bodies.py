@@ -10,8 +10,9 @@ import asyncio
 import http.client
 import json
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple, cast
 
 import pytest
@@ -106,15 +107,13 @@ def test_a_nasty_body_of_the_corpus_goes_the_way_that_its_folder_says(asker: Ask
     assert failures(asker) == 0
 
 
-JSON = st.recursive(
+LEAVES = (
     st.none()
     | st.booleans()
     | st.integers(-(2**70), 2**70)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=8)
-    | st.sampled_from(["4", "500m", "16Gi", "-1", "nan", "1e400", "Always", "cpu", "memory", "wattkeeper.dev/power"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=8,
+    | st.sampled_from(["4", "500m", "16Gi", "-1", "nan", "1e400", "Always", "cpu", "memory", "wattkeeper.dev/power"])
 )
 WHOLE: dict[str, Any] = json.loads(
     review(
@@ -131,6 +130,7 @@ WHOLE: dict[str, Any] = json.loads(
         )
     )
 )
+SOUND = json.dumps(WHOLE).encode()
 
 
 def members(of: Any) -> list[tuple[str | int, Any]]:
@@ -148,17 +148,27 @@ def places(of: Any) -> list[tuple[str | int, ...]]:
     return found
 
 
-@st.composite
-def exchanged(draw: st.DrawFn) -> bytes:
-    """A review in which one to three parts are something else, or gone."""
-    document = json.loads(json.dumps(WHOLE))
-    for _ in range(draw(st.integers(1, 3))):
-        *way, last = draw(st.sampled_from(places(document)))
+def nested(dice: Random, leaves: list[Any], depth: int = 3) -> Any:
+    """Returns a leaf, or an array or object of such, as deep as that."""
+    shape = dice.random()
+    if not depth or shape < 0.4:
+        return dice.choice(leaves)
+    count = dice.randint(0, 4)
+    if shape < 0.7:
+        return [nested(dice, leaves, depth - 1) for _ in range(count)]
+    return {str(dice.choice(leaves)): nested(dice, leaves, depth - 1) for _ in range(count)}
+
+
+def exchanged(dice: Random, leaves: list[Any]) -> bytes:
+    """Returns a review in which one to three parts are something else, or gone."""
+    document = json.loads(SOUND)
+    for _ in range(dice.randint(1, 3)):
+        *way, last = dice.choice(places(document))
         parent = document
         for part in way:
             parent = parent[part]
-        if draw(st.booleans()):
-            parent[last] = draw(JSON)
+        if dice.random() < 0.5:
+            parent[last] = nested(dice, leaves)
         else:
             del parent[last]
         if not places(document):
@@ -166,18 +176,29 @@ def exchanged(draw: st.DrawFn) -> bytes:
     return json.dumps(document).encode()
 
 
-@st.composite
-def damaged(draw: st.DrawFn) -> bytes:
-    """A review whose bytes were cut, doubled or overwritten."""
-    body = bytearray(json.dumps(WHOLE).encode())
-    for _ in range(draw(st.integers(1, 3))):
-        begin = draw(st.integers(0, len(body)))
-        end = draw(st.integers(begin, min(begin + 200, len(body))))
-        body[begin:end] = draw(st.just(bytes(body[begin:end]) * 2) | st.binary(max_size=6) | st.just(b""))
+def damaged(dice: Random) -> bytes:
+    """Returns a review whose bytes were cut, doubled or overwritten."""
+    body = bytearray(SOUND)
+    for _ in range(dice.randint(1, 3)):
+        begin = dice.randint(0, len(body))
+        end = dice.randint(begin, min(begin + 200, len(body)))
+        body[begin:end] = dice.choice((bytes(body[begin:end]) * 2, dice.randbytes(dice.randint(0, 6)), b""))
     return bytes(body)
 
 
-ANY_BODY = exchanged() | damaged() | JSON.map(lambda one: json.dumps(one).encode()) | st.binary(max_size=64)
+@st.composite
+def many_bodies(draw: st.DrawFn) -> list[bytes]:
+    """Bodies of all kinds. What they are made of comes from hypothesis, and dice put it together, many times sooner."""
+    dice = draw(st.randoms(use_true_random=True))
+    leaves = draw(st.lists(LEAVES, min_size=AT_ONCE, max_size=AT_ONCE))
+    noise = draw(st.lists(st.binary(max_size=64), min_size=AT_ONCE // 4, max_size=AT_ONCE // 4))
+    kinds: dict[Callable[[], bytes], int] = {
+        lambda: exchanged(dice, leaves): 7,
+        lambda: damaged(dice): 3,
+        lambda: json.dumps(nested(dice, leaves)).encode(): 1,
+        lambda: dice.choice(noise): 1,
+    }
+    return [make() for make in dice.choices([*kinds], [*kinds.values()], k=AT_ONCE)]
 
 
 @settings(
@@ -185,7 +206,7 @@ ANY_BODY = exchanged() | damaged() | JSON.map(lambda one: json.dumps(one).encode
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
-@examples(bodies=st.lists(ANY_BODY, min_size=AT_ONCE, max_size=AT_ONCE))
+@examples(bodies=many_bodies())
 def test_ten_thousand_malformed_bodies_are_answered_or_refused(asker: Asker, bodies: list[bytes]) -> None:
     for body in bodies:
         asker.well_treated(body)
