@@ -30,6 +30,8 @@ _FIGURES = (
     ("evict", "evictions"),
     ("evict refused", "evictions that a PodDisruptionBudget refused"),
     ("create_migration", "migrations begun"),
+    ("migrations Succeeded", "of these ended well"),
+    ("migrations Failed", "of these rolled back, or not begun at all"),
     ("seconds over a budget", "seconds over a budget, after cuts and corrections"),
 )
 

@@ -26,6 +26,9 @@ ON_PODS: Final = frozenset({"set_deletion_cost", "evict", "create_migration"})
 CHANGING: Final = ON_PODS | {"set_replica_fields", "apply_scaled_object", "delete_scaled_object", "set_brake"}
 TOLD: Final = frozenset({"set_brake", "evict", "create_migration", "set_replica_fields"})
 _SCALER_VIEWS: Final = ("view scaler-0", "view scaler-1")
+# A ceiling rises after 30 s, KEDA's poll and the HPA's sync follow; loading pods count as replicas.
+_OBEYED_WITHIN_SECONDS: Final = 75.0
+_SETTLED_SECONDS: Final = 5.0
 _EVENT_WITHIN_SECONDS: Final = 10.0
 _RECENT_DECISIONS: Final = 12
 
@@ -198,7 +201,7 @@ class NeverAboveTheCap(Check):
     def ended(self) -> None:
         for one in SERVICES:
             told = self.witness.published.get(one.name)
-            if not one.enforced or not told or self.witness.clock.now() - told[-1][0] < 45.0:
+            if not one.enforced or not told or self.witness.clock.now() - told[-1][0] < _OBEYED_WITHIN_SECONDS:
                 continue
             there, target = replicas_of(self.witness.cluster, one.name), told[-1][1]
             if there != target and there != 0:
@@ -210,6 +213,20 @@ class NothingIsLeftBehind(Check):
 
     text = "4 Nothing is left behind"
 
+    def __init__(self, witness: Witness) -> None:
+        super().__init__(witness)
+        self._odd_since: dict[str, float] = {}
+
+    @override
+    def second(self, now: float) -> None:
+        view = self.witness.cluster.view
+        for one in view.all(ScaledObject).values():
+            found = view.get(HorizontalPodAutoscaler, NAMESPACE, hpa_name(one))
+            if found is not None and found.spec != wanted_spec(one):
+                self._odd_since.setdefault(found.metadata.name, now)
+            else:
+                self._odd_since.pop(hpa_name(one), None)
+
     @override
     def ended(self) -> None:
         view, now = self.witness.cluster.view, self.witness.clock.now()
@@ -219,9 +236,9 @@ class NothingIsLeftBehind(Check):
         for one in view.all(ScaledObject).values():
             if PAUSED_REPLICAS in one.metadata.annotations:
                 self.fail(f"ScaledObject {one.metadata.name} is still paused")
-            found = view.get(HorizontalPodAutoscaler, NAMESPACE, hpa_name(one))
-            if found is not None and found.spec != wanted_spec(one):
-                self.fail(f"HPA {found.metadata.name} is not what KEDA would make")
+        for name, since in self._odd_since.items():
+            if now - since > _SETTLED_SECONDS:
+                self.fail(f"HPA {name} is not what KEDA would make")
         named = {
             pod.uid
             for one in view.all(PowerRecommendation).values()

@@ -48,8 +48,8 @@ class NothingStartsOverBudget(Check):
             hit = [one for one in over if lands_in(key.name, one) and not self._avoided(decision, row, one)]
             if not hit:
                 continue
-            grant, before = int(result.plan.grants[row]), self._before(key.name, decision.process)
-            if before is not None and grant > before:
+            grant, before = decision.grant(key.name), self._before(key.name, decision.process)
+            if before is not None and grant is not None and grant > before:
                 self.fail(f"{key.name} is raised from {before} to {grant} while {', '.join(sorted(hit))} is over")
             if result.gate.openings[row] > 0:
                 self.fail(f"{key.name} may leave the gate while {', '.join(sorted(hit))} is over")
@@ -176,7 +176,7 @@ class StaleLoosensNothing(Check):
             name = key.name
             if not BY_NAME[name].enforced or not all(lands_in(name, rack) for rack in lost):
                 continue
-            grant, told = int(result.plan.grants[row]), self.witness.told(name, 0.0)
+            grant, told = decision.grant(name) or 0, self.witness.told(name, 0.0)
             own = [one.grant(name) or 0 for one in self.witness.decisions[-1:] if one.process == decision.process]
             if not self.witness.published.get(name):
                 continue

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faults.scene import NAMESPACE
-from wattkeeper.api.power_migration import PowerMigration
+from wattkeeper.api.power_migration import FINISHED, PowerMigration
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.api.readings import Readings
 from wattkeeper.cluster.interface import EventRecord
@@ -56,9 +56,9 @@ class Decision:
         return names.index(budget) if budget in names else -1
 
     def grant(self, service: str) -> int | None:
-        """Returns what a service was granted."""
+        """Returns what a service was granted, the replica more included that a migration may have."""
         row = self.row(service)
-        return None if row < 0 else int(self.result.plan.grants[row])
+        return None if row < 0 else int(self.result.plan.grants[row] + self.result.migrations.surge[row])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,6 +190,8 @@ class Witness:
     def called(self, call: Call, answer: object) -> None:
         """It has."""
         self.counts[call.verb] += 1
+        if call.verb == "write_migration" and call.args[1].phase in FINISHED:
+            self.counts[f"migrations {call.args[1].phase}"] += 1
         if call.verb == "hold_lease" and answer is True:
             self._leads(call.process, call.kwargs["name"])
         for check in self.checks:
