@@ -20,7 +20,7 @@ from wattkeeper.simulation.story import plan_story
 from wattkeeper.simulation.world import World
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "images" / "demo.svg"
-MOMENT_HOUR = 14.6
+MOMENT_HOUR = 15.6
 COLUMNS, LINES = 112, 30
 # Rich's own frame, without the web font that it would load from elsewhere.
 FRAME = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
@@ -60,13 +60,15 @@ async def _pictures() -> tuple[RenderableType, Outcome]:
     async def nothing(world: World) -> None:
         del world
 
-    guarded = await run_guarded(story, watch)
-    return taken[0], Outcome(story=story, guarded=guarded, unguarded=await run_unguarded(story, nothing))
+    guarded, actions = await run_guarded(story, watch)
+    unguarded = await run_unguarded(story, nothing)
+    return taken[0], Outcome(story=story, guarded=guarded, actions=actions, unguarded=unguarded)
 
 
 def main() -> None:
     """Writes the picture."""
-    logging.getLogger("scaler").setLevel(logging.ERROR)
+    for room in ("scaler", "kserve_hooks"):
+        logging.getLogger(room).setLevel(logging.ERROR)
     moment, outcome = asyncio.run(_pictures())
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print("$ wattkeeper demo", style="bold")

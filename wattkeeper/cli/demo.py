@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 
+from wattkeeper.cli.demo_actuator import Actions
 from wattkeeper.cli.demo_run import Outcome, Watcher, run_guarded, run_unguarded
 from wattkeeper.cli.demo_table import outcome_json, outcome_table
 from wattkeeper.cli.demo_view import DayLog, clock_text, plain_line, screen
@@ -74,10 +75,11 @@ class _Console(Console):
 def demo(seed: int, traces: tuple[Path, ...], plain: bool, speed: float | None, hours: float, output: str) -> None:
     """Shows a working day under power budgets, on a simulated cluster.
 
-    The recommender, its gRPC server, KEDA's calls, the power gate, the webhook for new pods and alerts are the real
-    ones; the cluster, its watts and its requests are simulated. Three services of different priority share two racks
-    of H100 servers. At noon the budget of one rack is cut, in the afternoon Kepler is lost on the other, and an alert
-    says so. The same day then runs without Wattkeeper, and a table compares.
+    The recommender, its gRPC server, KEDA's calls, the power gate, the webhook for new pods, the actuator and alerts
+    are the real ones; the cluster, its watts and its requests are simulated. Three services of different priority share
+    two racks of H100 servers. At noon the budget of one rack is cut, at one Kepler is lost on the other, and an alert
+    says so. At three the other rack gets hot, and a pod moves to the first. At five KEDA cannot reach the scaler, a
+    budget is cut, and the actuator brakes. The same day then runs without Wattkeeper, and a table compares.
 
     \b
     Examples:
@@ -89,7 +91,8 @@ def demo(seed: int, traces: tuple[Path, ...], plain: bool, speed: float | None, 
     if len(traces) > len(SERVICES):
         raise click.UsageError(f"there are {len(SERVICES)} services, so at most {len(SERVICES)} traces")
     # Warnings of the service are part of the story and shown as events.
-    logging.getLogger("scaler").setLevel(logging.ERROR)
+    for room in ("scaler", "kserve_hooks"):
+        logging.getLogger(room).setLevel(logging.ERROR)
     console = _Console(highlight=False, stderr=output == "json")
     live = console.is_terminal and not plain
     try:
@@ -110,9 +113,9 @@ def demo(seed: int, traces: tuple[Path, ...], plain: bool, speed: float | None, 
 async def _run(story: Story, console: Console, *, live: bool, speed: float | None) -> Outcome:
     _introduce(story, console)
     if live:
-        guarded = await _live(story, console, _SPEED if speed is None else speed)
+        guarded, actions = await _live(story, console, _SPEED if speed is None else speed)
     else:
-        guarded = await run_guarded(story, _plain(console, speed or 0.0))
+        guarded, actions = await run_guarded(story, _plain(console, speed or 0.0))
     columns = TextColumn("The same day without Wattkeeper"), BarColumn(), TextColumn("{task.percentage:.0f} %")
     with Progress(*columns, console=console, transient=True, disable=not live) as progress:
         task = progress.add_task("", total=story.seconds)
@@ -121,7 +124,7 @@ async def _run(story: Story, console: Console, *, live: bool, speed: float | Non
             progress.update(task, completed=world.seconds())
 
         unguarded = await run_unguarded(story, advance)
-    return Outcome(story=story, guarded=guarded, unguarded=unguarded)
+    return Outcome(story=story, guarded=guarded, actions=actions, unguarded=unguarded)
 
 
 def _introduce(story: Story, console: Console) -> None:
@@ -137,7 +140,7 @@ def _introduce(story: Story, console: Console) -> None:
             console.print(f"{service.name}: the recorded trace, repeated, not pressed, its requests x{factor:.2f}.")
 
 
-async def _live(story: Story, console: Console, speed: float) -> Score:
+async def _live(story: Story, console: Console, speed: float) -> tuple[Score, Actions]:
     log = DayLog()
     pace = _Pace(speed)
     with Live(console=console, auto_refresh=False, screen=True, vertical_overflow="crop") as view:
@@ -153,10 +156,10 @@ async def _live(story: Story, console: Console, speed: float) -> Score:
                 view.update(now, refresh=True)
             await pace.keep(world)
 
-        score = await run_guarded(story, show)
+        outcome = await run_guarded(story, show)
     for clock, style, text in log.lines:
         console.print(plain_line(clock, text), style=style)
-    return score
+    return outcome
 
 
 def _plain(console: Console, speed: float) -> Watcher:

@@ -13,6 +13,7 @@ from scaler.metrics import ScalerMetrics
 from scaler.server import ScalerServer, ServerOptions
 from scaler.service import RecommenderService, ServiceOptions
 from wattkeeper.algorithms.priority_fair_share import PriorityFairShare
+from wattkeeper.cli.demo_actuator import Actions, DemoActuator
 from wattkeeper.cli.demo_admission import DemoAdmission
 from wattkeeper.power.readers.scrape_reader import ScrapeReader
 from wattkeeper.power.readers.settings import ReaderSettings
@@ -39,14 +40,19 @@ Watcher = Callable[[World], Awaitable[None]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """Both runs of one day."""
+    """Both runs of one day.
+
+    Attributes:
+        actions: what the actuator has done in the first.
+    """
 
     story: Story
     guarded: Score
+    actions: Actions
     unguarded: Score
 
 
-async def run_guarded(story: Story, watcher: Watcher) -> Score:
+async def run_guarded(story: Story, watcher: Watcher) -> tuple[Score, Actions]:
     """Runs the day with Wattkeeper: its services and its gRPC server as they run in a cluster."""
     world = World(story)
     clock, cluster = world.clock, world.cluster
@@ -72,10 +78,13 @@ async def run_guarded(story: Story, watcher: Watcher) -> Score:
             options=ServiceOptions(namespace=_NAMESPACE, holder=_HOLDER, tick_seconds=TICK_SECONDS),
         )
         admission = DemoAdmission(world, namespace=_NAMESPACE, holder=_HOLDER)
-        world.begin(ExternalScalerSource(), f"127.0.0.1:{server.port}")
+        address = f"127.0.0.1:{server.port}"
+        actuator = DemoActuator(world, namespace=_NAMESPACE, holder=_HOLDER, scaler_address=address)
+        world.begin(ExternalScalerSource(lambda: not world.scaler_lost), address)
         serving = [
             clock.start(service.run(), name="recommender", rank=_SERVICE_RANK),
             *admission.start(),
+            actuator.start(),
         ]
         scores: list[Score] = []
         watching = clock.start(_watch(world, watcher, scores), name="watcher", rank=_WATCHER_RANK)
@@ -90,7 +99,7 @@ async def run_guarded(story: Story, watcher: Watcher) -> Score:
         await reader.close()
         await world.exporters.stop()
         await cluster.stop()
-    return scores[0]
+    return scores[0], actuator.actions
 
 
 async def run_unguarded(story: Story, watcher: Watcher) -> Score:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
@@ -55,6 +56,10 @@ def outcome_table(outcome: Outcome) -> Table:
         for name, figure in section:
             table.add_row(name, figure(outcome.unguarded), figure(outcome.guarded))
         table.add_section()
+    actions = outcome.actions
+    table.add_row("pods moved to the other rack", "-", f"{actions.moved}")
+    table.add_row("moves given up", "-", f"{actions.not_moved}")
+    table.add_row("services braked without the scaler", "-", f"{actions.brakes}")
     return table
 
 
@@ -68,6 +73,7 @@ def outcome_json(outcome: Outcome) -> str:
         "trace_factors": dict(zip((one.name for one in SERVICES), story.factors, strict=True)),
         "without": _plain(outcome.unguarded),
         "with": _plain(outcome.guarded),
+        "actions": asdict(outcome.actions),
     }
     return json.dumps(document, indent=2)
 

@@ -15,10 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from wattkeeper.api.power_budget import PowerBudget
+from wattkeeper.api.power_migration import FINISHED, PowerMigration
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cli.demo_pods import PodNews, pod_rows, pods_table
 from wattkeeper.cluster.interface import EventRecord
-from wattkeeper.cluster.objects import Deployment
+from wattkeeper.cluster.objects import Deployment, Pod
 from wattkeeper.simulation.story import LIMIT_WATTS, NAMESPACE, SERVICES, Happening
 from wattkeeper.simulation.world import World
 
@@ -28,6 +29,8 @@ _MOST_PODS = 5
 # Measured, reserved beyond that, free, and the limit.
 _BAR = ("█", "▒", "─", "┃")
 _ASCII_BAR = ("#", "=", "-", "|")
+# What the actuator's Events say that it did.
+_ACTUATOR = ("Brake", "Kill")
 _REASONS = {
     "DemandMet": ("green", "demand met"),
     "BudgetBinds": ("yellow", "budget binds"),
@@ -73,6 +76,7 @@ class ServiceRow:
     draining: int
     waiting: int
     reason: str
+    braked: bool = False
 
 
 class DayLog:
@@ -106,9 +110,8 @@ class DayLog:
             if seen.record.action == "Alert":
                 if seen.count > self._events.get(key, 0):
                     self._say_alert(world, seen.record)
-            elif key not in self._events and not isinstance(seen.record.regarding, PowerRecommendation):
-                style = "red" if seen.record.type == "Warning" else "green"
-                self._add(world, style, f"{seen.record.regarding.metadata.name}: {seen.record.note}")
+            elif key not in self._events:
+                self._say_event(world, seen.record)
             self._events[key] = seen.count
         return [line for line in self.lines if line not in before]
 
@@ -120,6 +123,19 @@ class DayLog:
         elif service.reason != old[1]:
             text = f"{service.name}: {reason}, {service.granted} of {service.demand} replicas"
             self._add(world, style, text)
+
+    def _say_event(self, world: World, record: EventRecord) -> None:
+        """Takes in an Event. What the scaler says of services is told by their rows, what the actuator does is not."""
+        name, note = record.regarding.metadata.name, record.note
+        if isinstance(record.regarding, PowerMigration):
+            spec = record.regarding.spec
+            name, note = spec.scale_target_ref.name, f"{spec.pod.name} moves away from {spec.budget}: {note}"
+        elif isinstance(record.regarding, PowerRecommendation):
+            if record.action not in _ACTUATOR:
+                return
+            name = record.regarding.spec.scale_target_ref.name
+        style = "red" if record.type == "Warning" else "green"
+        self._add(world, style, f"{name}: {note}")
 
     def _say_alert(self, world: World, record: EventRecord) -> None:
         """Takes in an Event about an alert: the admission plugin writes one at its beginning, and one at its end."""
@@ -168,6 +184,7 @@ def service_rows(world: World) -> Iterator[ServiceRow]:
             draining=int((mine & ~rows.loading & ~rows.serving).sum()),
             waiting=round(world.twin.serving.waiting(row)),
             reason=status.reason if status else "WarmingUp",
+            braked=bool(status and status.actuation and status.actuation.brake),
         )
 
 
@@ -184,9 +201,13 @@ def screen(world: World, log: DayLog, *, width: int, height: int, ascii_only: bo
     )
     title.truncate(width - 4, overflow="ellipsis")
     budgets, services = _budgets(world, width, ascii_only=ascii_only), _services(world, width)
-    parts: list[RenderableType] = [title, Rule(style="dim"), budgets, Rule(style="dim"), services, Rule(style="dim")]
+    moving = moves(world)
+    for line in moving:
+        line.truncate(width - 4, overflow="ellipsis")
+    parts: list[RenderableType] = [title, Rule(style="dim"), budgets, Rule(style="dim"), services, *moving]
+    parts.append(Rule(style="dim"))
     # The title, three rules, two headings; then the border, and the line below that keeps a terminal from scrolling.
-    left = height - (6 + len(world.ledger.budgets) + len(SERVICES)) - 3
+    left = height - (6 + len(world.ledger.budgets) + len(SERVICES) + len(moving)) - 3
     pods = pod_rows(world, min(left // 3, _MOST_PODS))
     if pods:
         parts += [pods_table(pods, wide=width >= _NARROW_COLUMNS), Rule(style="dim")]
@@ -268,8 +289,24 @@ def _services(world: World, width: int) -> Table:
         if width >= _NARROW_COLUMNS:
             cells.append(Text(row.model, style="dim"))
         cells += [Text("-" if count < 0 else f"{count:,}", style="" if count else "dim") for count in counts]
+        if row.braked:
+            style, reason = "bold red", f"braked, {reason}"
         table.add_row(*cells, Text(f"  {reason}", style=style))
     return table
+
+
+def moves(world: World) -> list[Text]:
+    """Returns a line for each pod that is being moved: which, from where to where, and how far it is."""
+    lines: list[Text] = []
+    for one in world.cluster.view.all(PowerMigration).values():
+        if one.status.phase in FINISHED:
+            continue
+        old, new = one.spec.pod, one.status.new_pod
+        made = None if new is None else world.cluster.view.get(Pod, one.metadata.namespace, new.name)
+        to = "?" if made is None else made.spec.node_name or "at the gate"
+        what = (f"moves  {old.name}  {old.node} -> {to}  ", "bold")
+        lines.append(Text.assemble(what, (one.status.phase or "Pending", "bold cyan")))
+    return lines
 
 
 def _log(log: DayLog, *, lines: int, width: int, ascii_only: bool) -> Text:

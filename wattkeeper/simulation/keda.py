@@ -53,11 +53,19 @@ class MetricSource(Protocol):
 class ExternalScalerSource:
     """Asks an external scaler over gRPC, as KEDA does."""
 
-    def __init__(self) -> None:
+    def __init__(self, reaches: Callable[[], bool] = lambda: True) -> None:
+        """Takes what a network may take away.
+
+        Args:
+            reaches: says whether anything gets through to scalers.
+        """
+        self._reaches = reaches
         self._channels: dict[str, grpc.aio.Channel] = {}
 
     async def fetch(self, scaled_object: ScaledObject) -> MetricAnswer:
         """Asks the trigger's scalerAddress."""
+        if not self._reaches():
+            return _failed("UNAVAILABLE: nothing gets through")
         trigger = scaled_object.spec.triggers[0]
         address = trigger.metadata.get("scalerAddress", "")
         channel = self._channels.get(address)

@@ -1,6 +1,7 @@
 """The story that `wattkeeper demo` tells: a working day of three services in two racks.
 
-At noon a rack's budget is cut, in the afternoon the other rack's Kepler is lost, later both come back.
+At noon a rack's budget is cut, then the other rack's Kepler is lost, then that rack gets hot while the first one
+has headroom, and towards the evening the scaler cannot be reached while a budget is cut. All of it ends.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ NAMESPACE: Final = "llm"
 RACKS: Final = ("rack-a", "rack-b")
 NODES_PER_RACK: Final = 4
 GPUS_PER_NODE: Final = 8
-LIMIT_WATTS: Final = 32_000.0
+LIMIT_WATTS: Final = 36_000.0
 CUT_WATTS: Final = 21_000.0
+HOT_WATTS: Final = 32_000.0
 # 2026-03-02 07:00 UTC, a Monday.
 DAY_BEGINS: Final = 1_772_434_800.0
 DAY_HOURS: Final = 12.0
@@ -137,16 +139,17 @@ class Happening:
 
     Attributes:
         hour: of the day.
-        what: limit sets a budget's watts; lose-kepler and find-kepler act on a rack's nodes.
-        rack: whose.
+        what: limit sets a budget's watts; lose-kepler and find-kepler act on a rack's nodes; lose-scaler and
+            find-scaler on the way to Wattkeeper's scaler.
+        rack: whose, "" for none's.
         watts: of the limit.
         text: for people.
     """
 
     hour: float
-    what: Literal["limit", "lose-kepler", "find-kepler"]
-    rack: str
+    what: Literal["limit", "lose-kepler", "find-kepler", "lose-scaler", "find-scaler"]
     text: str
+    rack: str = ""
     watts: float = 0.0
 
 
@@ -159,16 +162,43 @@ HAPPENINGS: Final = (
         text=f"The grid operator asks: rack-a's budget falls to {CUT_WATTS / 1000:g} kW",
     ),
     Happening(
-        hour=14.0, what="lose-kepler", rack="rack-b", text="Kepler on rack-b is lost: it answers, but without watts"
+        hour=13.0, what="lose-kepler", rack="rack-b", text="Kepler on rack-b is lost: it answers, but without watts"
     ),
-    Happening(hour=15.0, what="find-kepler", rack="rack-b", text="Kepler on rack-b is back"),
+    Happening(hour=14.0, what="find-kepler", rack="rack-b", text="Kepler on rack-b is back"),
     Happening(
-        hour=16.0,
+        hour=14.25,
         what="limit",
         rack="rack-a",
         watts=LIMIT_WATTS,
         text=f"The grid has recovered: rack-a's budget is {LIMIT_WATTS / 1000:g} kW again",
     ),
+    Happening(
+        hour=15.0,
+        what="limit",
+        rack="rack-b",
+        watts=HOT_WATTS,
+        text=f"rack-b gets hot, its cooling carries less: its budget falls to {HOT_WATTS / 1000:g} kW",
+    ),
+    Happening(
+        hour=16.5,
+        what="limit",
+        rack="rack-b",
+        watts=LIMIT_WATTS,
+        text=f"rack-b is cooled again: its budget is {LIMIT_WATTS / 1000:g} kW again",
+    ),
+    Happening(
+        hour=17.0,
+        what="lose-scaler",
+        text="The network between KEDA and Wattkeeper's scaler fails",
+    ),
+    Happening(
+        hour=17.1,
+        what="limit",
+        rack="rack-a",
+        watts=CUT_WATTS,
+        text=f"The grid operator asks again: rack-a's budget falls to {CUT_WATTS / 1000:g} kW",
+    ),
+    Happening(hour=17.6, what="find-scaler", text="KEDA reaches the scaler again"),
 )
 
 
@@ -306,7 +336,8 @@ def _policy(service: StoryService) -> PowerCappingPolicy:
         metadata=ObjectMeta(name=service.name, namespace=NAMESPACE),
         spec=PowerCappingPolicySpec(
             selector=LabelSelector(match_labels={"app": service.name}),
-            mode="Scale",
+            # A service that may run anywhere can move.
+            mode="Scale" if service.rack else "Migrate",
             priority=service.priority,
             min_replicas=service.floor,
             max_replicas=service.ceiling,

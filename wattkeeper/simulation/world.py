@@ -33,7 +33,11 @@ HAPPENING_RANK = 1
 
 
 class World:
-    """One run of a story. Nothing moves before `begin`."""
+    """One run of a story. Nothing moves before `begin`.
+
+    Attributes:
+        scaler_lost: nothing gets through to Wattkeeper's scaler, neither KEDA nor the actuator. It decides on.
+    """
 
     def __init__(self, story: Story) -> None:
         self.story = story
@@ -44,6 +48,7 @@ class World:
         self.twin = Twin(self.cluster, self.clock, twin_services(story), story.seed)
         self.ledger = Ledger(self.twin)
         self.exporters = Exporters(self.twin)
+        self.scaler_lost = False
         self.autoscaler: Autoscaler | None = None
         self.told: list[Callable[[Happening], None]] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -106,6 +111,8 @@ class World:
                     self.exporters.faults.kepler_lost |= nodes
                 case "find-kepler":
                     self.exporters.faults.kepler_lost -= nodes
+                case "lose-scaler" | "find-scaler":
+                    self.scaler_lost = one.what == "lose-scaler"
             for tell in self.told:
                 tell(one)
 
