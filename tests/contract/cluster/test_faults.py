@@ -13,12 +13,14 @@ from tests.cluster.faults.rules import Answer, Break, Expire, Hang, LoseAnswer
 from tests.contract.cluster.conftest import MakeCluster
 from tests.contract.cluster.fake_api import PODS, FakeApi, TokenCredentials, Watch, pod, stay_open
 from tests.contract.cluster.pausing_clock import PausingClock
+from wattkeeper.api.admission import POWER_GATE
 from wattkeeper.api.meta import ObjectMeta
 from wattkeeper.cluster.client import KubernetesCluster
+from wattkeeper.cluster.encoding import written
 from wattkeeper.cluster.errors import UnreachableError
 from wattkeeper.cluster.informer import Pace
 from wattkeeper.cluster.interface import EventRecord
-from wattkeeper.cluster.objects import Node, Pod
+from wattkeeper.cluster.objects import Node, Pod, PodSpec, SchedulingGate
 
 Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/w/leases"
@@ -133,3 +135,17 @@ async def test_an_event_whose_answer_was_lost_is_not_written_twice(
     clock.advance(1)
     await eventually(lambda: [one.status for one in proxy.exchanges(writes("events"))] == [200, 409])
     assert len([path for path in api.objects if "/events/" in path]) == 1
+
+
+async def test_a_gate_whose_answer_was_lost_is_opened_once(
+    api: FakeApi, cluster: KubernetesCluster, proxy: FaultProxy
+) -> None:
+    gated = PodSpec(scheduling_gates=(SchedulingGate(name=POWER_GATE),))
+    one = Pod(metadata=ObjectMeta(namespace="chat", name="llm-1", uid="u1", resource_version="7"), spec=gated)
+    path = "/api/v1/namespaces/chat/pods/llm-1"
+    api.objects[path] = {"metadata": {"uid": "u1", "resourceVersion": "7"}, "spec": written(one.spec)}
+    with proxy.inject(LoseAnswer(), writes("pods"), times=1), pytest.raises(UnreachableError):
+        await cluster.open_gate(one, terms=None)
+    await cluster.open_gate(one, terms=None)
+    assert api.objects[path]["spec"]["schedulingGates"] == []
+    assert [sent.status for sent in proxy.exchanges(writes("pods"))] == [200, 422]
