@@ -74,6 +74,8 @@ class ProcessApi:
     async def _call(self, verb: str, go: Callable[..., Awaitable[Any]], args: Any, kwargs: Any) -> Any:
         if self._cut:
             raise UnreachableError("the process is gone")
+        said = Call(at=self._clock.now(), process=self.name, verb=verb, args=args, kwargs=kwargs)
+        self._witness.trying(said)
         kind = self._befalls(verb)
         if kind == "conflict":
             raise ConflictError(f"{verb}: somebody was quicker")
@@ -81,7 +83,6 @@ class ProcessApi:
             raise UnreachableError(f"{verb}: 429", retry_after_seconds=1.0)
         if kind == "error":
             raise UnreachableError(f"{verb}: 500")
-        said = Call(at=self._clock.now(), process=self.name, verb=verb, args=args, kwargs=kwargs)
         self._witness.calling(said)
         try:
             answer = await go(*args, **kwargs)

@@ -89,8 +89,11 @@ class Check:
     def decided(self, decision: Decision) -> None:
         """A scaler process has decided; nothing of it is published yet."""
 
+    def trying(self, call: Call) -> None:
+        """A process sends a change, whatever becomes of it."""
+
     def calling(self, call: Call) -> None:
-        """A process is about to change something."""
+        """A change arrives."""
 
     def called(self, call: Call) -> None:
         """It has."""
@@ -182,8 +185,13 @@ class Witness:
             check.decided(decision)
         self.decisions.append(decision)
 
+    def trying(self, call: Call) -> None:
+        """A process sends a change."""
+        for check in self.checks:
+            check.trying(call)
+
     def calling(self, call: Call) -> None:
-        """A process is about to change something."""
+        """It arrives."""
         for check in self.checks:
             check.calling(call)
 
