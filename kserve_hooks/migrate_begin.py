@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from kserve_hooks.capped import Capped
 from kserve_hooks.disruptions import Disruptions, Refusal, key_of
 from kserve_hooks.migrate_facts import may_move
-from kserve_hooks.migrate_levers import missing_lever
+from kserve_hooks.migrate_levers import asks_for_number, missing_lever
+from kserve_hooks.outage import Outage
 from kserve_hooks.pods import ends, is_ready
 from kserve_hooks.scaled_objects import TriggerOptions
 from wattkeeper.api.power_budget import PowerBudget
@@ -31,14 +32,16 @@ class Refused:
 class Entrance:
     """Looks at whatever could forbid a migration, as the view of one pass shows it."""
 
-    def __init__(self, view: View, disruptions: Disruptions, trigger: TriggerOptions) -> None:
+    def __init__(self, view: View, disruptions: Disruptions, trigger: TriggerOptions, scaler: Outage) -> None:
         """Takes what answers are made from.
 
         Args:
             view: the caches.
             disruptions: who may be made to go.
             trigger: how triggers of ours look.
+            scaler: whether the scaler answers.
         """
+        self._scaler = scaler
         self._view = view
         self._disruptions = disruptions
         self._trigger = trigger
@@ -64,6 +67,11 @@ class Entrance:
         lever = missing_lever(capped, len(pods), self._trigger)
         if lever is not None:
             return Refused(reason=lever.reason, message=lever.message)
+        if asks_for_number(capped) and self._scaler.answering == "no":
+            message = (
+                "KEDA cannot ask Wattkeeper's scaler, so nobody would make one pod more: nothing moves until it can."
+            )
+            return Refused(reason="ScalerUnreachable", message=message)
         replicas = 0 if capped.workload is None else capped.workload.spec.replicas
         # The floor does not forbid: the old pod goes only once there is one more.
         claim = self._disruptions.claim(capped, pod, budget=budget, now=now)

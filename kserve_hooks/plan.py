@@ -81,7 +81,7 @@ class Planner:
         self._now = 0.0
         self._disruptions = Disruptions(view, options.rates)
         self._kills = Kills(view, self._disruptions, options.kill)
-        self._migrations = Migrations(view, self._disruptions, options.trigger, options.migrations)
+        self._migrations = Migrations(view, self._disruptions, options.trigger, scaler, options.migrations)
 
     def asked_about(self) -> frozenset[str]:
         """Returns the namespaces of which the next plan has to know which pods get traffic."""

@@ -50,6 +50,25 @@ async def test_a_budget_over_its_limit_sheds_before_anything_moves(scene: Scene)
     assert (scene.migrations(), refused(scene)) == ([], "BudgetExceeded")
 
 
+async def ask_scaler(scene: Scene, answers: bool) -> None:
+    """Asks the scaler for long enough to believe it."""
+    scene.world.scaler_answers = answers
+    for _ in range(8):
+        await scene.world.service.ask_scaler()
+        await scene.turns()
+
+
+async def test_nothing_that_asks_the_scaler_moves_while_that_is_unreachable(scene: Scene) -> None:
+    scene.hot = False
+    await scene.open()
+    await ask_scaler(scene, answers=False)
+    scene.hot = True
+    await scene.turns(3)
+    assert (scene.migrations(), refused(scene)) == ([], "ScalerUnreachable")
+    await ask_scaler(scene, answers=True)
+    assert len(scene.migrations()) == 1
+
+
 async def test_nothing_moves_in_the_middle_of_a_rollout(scene: Scene) -> None:
     scene.hot = False
     await scene.open()
