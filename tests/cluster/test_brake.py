@@ -54,13 +54,17 @@ class Scene:
         self.port = port
         self.budget = ""
 
-    async def open(self, *, replicas: int, floor: int) -> None:
+    async def open(self, *, replicas: int, floor: int, patient: bool = False) -> None:
+        """Runs the service: with the HPA's own scale-down stabilisation of 300 s where it is to be patient."""
         await self.loop.nodes(2)
         self.budget = await self.loop.budget("rack", PLENTY_WATTS)
         await self.loop.set_demand("chat", replicas)
         await self.bench.deploy(self.bench.deployment("chat", replicas=1), wait=False)
         await self.loop.policy("chat", floor=floor)
-        await self.bench.apply(scaled_object("chat", self.port.address, floor=floor))
+        made = scaled_object("chat", self.port.address, floor=floor)
+        if patient:
+            del made["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
+        await self.bench.apply(made)
         await self.loop.wait_running("chat", replicas)
         await self.loop.wait_grant("chat", replicas)
 
@@ -185,3 +189,34 @@ async def test_a_kserve_service_is_braked_and_keda_s_own_ceiling_stays_when_the_
     await scene.wait_released(target)
     await scene.wait_bounds(1, 2, name="chat-predictor-wk")
     assert await loop.held_replicas(target, seconds=10) == {2}
+
+
+async def test_an_overshoot_does_not_wait_for_the_hpa_s_stabilisation_where_the_policy_says_so(scene: Scene) -> None:
+    loop, bench = scene.loop, scene.bench
+
+    async def user_s() -> Object:
+        found = await bench.api.get(KEDA, "ScaledObject", "chat", namespace=bench.namespace)
+        return {"annotations": found["metadata"].get("annotations", {}), "spec": found["spec"]}
+
+    await scene.open(replicas=8, floor=1, patient=True)
+    before = await user_s()
+    await scene.cut_to(6)
+    assert await loop.held_replicas("chat", seconds=12) == {8}
+    await loop.policy("chat", floor=1, actuation={"brakeAboveRatio": 0.05})
+    await bench.wait_replicas("chat", 6, timeout_seconds=SETTLE_SECONDS)
+    await scene.wait_reasons("Braked", "BrakeReleased")
+    await scene.wait_released()
+    assert await user_s() == before
+    started = time.monotonic()
+    await scene.cut_to(4)
+    cut = time.monotonic()
+    await bench.wait_replicas("chat", 4, timeout_seconds=SETTLE_SECONDS)
+    took = time.monotonic() - cut
+    print(f"\novershoot: at most {cut - started:.1f} s from the budget to the cap, {took:.1f} s more to the replicas")
+    await scene.wait_condition("Braked", "True")
+    await scene.wait_condition("Braked", None)
+    await scene.wait_released()
+    assert await user_s() == before
+    assert await loop.held_replicas("chat", seconds=10) == {4}
+    await loop.set_limit(scene.budget, PLENTY_WATTS)
+    await bench.wait_replicas("chat", 8, timeout_seconds=SETTLE_SECONDS)
