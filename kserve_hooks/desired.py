@@ -75,7 +75,7 @@ def _with_surge(capped: Capped, part: Part, found: Desired, surge: int) -> Desir
     if not surge or not may_raise(capped):
         return found
     most = found.fields.get(part.maximum, part.ceiling(capped.actuation))
-    return replace(found, fields=with_surge(part, found.fields, surge, most))
+    return replace(found, fields=with_surge(part, found.fields, surge, floor=part.floor(capped.actuation), most=most))
 
 
 def _as_it_is(capped: Capped) -> Desired:

@@ -22,7 +22,6 @@ from kserve_hooks.migrate_events import begun
 from kserve_hooks.migrate_facts import Moving, began, is_over, may_move, service_of_migration
 from kserve_hooks.migrate_pauses import PauseOptions, outdated, paused_until
 from kserve_hooks.migrate_phases import PhaseOptions, advance, begin, fail, roll_back
-from kserve_hooks.outage import Outage
 from kserve_hooks.scaled_objects import TriggerOptions
 from wattkeeper.api.conditions import Finding
 from wattkeeper.api.instants import format_instant
@@ -73,12 +72,7 @@ class Migrations:
     """Plans migrations for one term of leadership."""
 
     def __init__(
-        self,
-        view: View,
-        disruptions: Disruptions,
-        trigger: TriggerOptions,
-        scaler: Outage,
-        options: MigrationOptions,
+        self, view: View, disruptions: Disruptions, trigger: TriggerOptions, options: MigrationOptions
     ) -> None:
         """Takes what plans are made from.
 
@@ -86,13 +80,12 @@ class Migrations:
             view: the caches.
             disruptions: who may be made to go.
             trigger: how triggers of ours look.
-            scaler: whether the scaler answers.
             options: how pods are moved.
         """
         self._view = view
         self._disruptions = disruptions
         self._options = options
-        self._entrance = Entrance(view, disruptions, trigger, scaler)
+        self._entrance = Entrance(view, disruptions, trigger)
 
     def asked_about(self) -> frozenset[str]:
         """Returns the namespaces of which has to be known which pods get traffic."""
@@ -118,7 +111,11 @@ class Migrations:
                 active.setdefault(service_of_migration(one), one)
         plans = [_guarded(one, partial(self._next, one, capped, active, serving, now)) for one in known]
         plans += self._cleared(known, now)
-        replicas = {service: one.status.replicas + 1 for service, one in active.items() if one.status.phase in _RAISED}
+        replicas = {
+            service: one.status.replicas + 1
+            for service, one in active.items()
+            if one.status.phase in _RAISED and one.status.replicas is not None
+        }
         findings: dict[str, Finding] = {}
         if fresh:
             plans += self._begun(services, known, active, findings, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from kserve_hooks.capped import Capped
@@ -61,6 +62,11 @@ class Moving:
     def since(self) -> float:
         """Returns since when it is in its phase, in Unix seconds."""
         return parse_instant(self.migration.status.since) or began(self.migration)
+
+    @property
+    def enough(self) -> float:
+        """Returns how many pods there were before: with no more than that none may go. inf where nothing says."""
+        return inf if self.migration.status.replicas is None else self.migration.status.replicas
 
     @property
     def new(self) -> Pod | None:

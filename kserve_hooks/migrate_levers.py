@@ -39,7 +39,7 @@ def missing_lever(capped: Capped, replicas: int, trigger: TriggerOptions) -> NoL
         message = f"{name} is a LeaderWorkerSet, whose groups go by their number: none can be chosen to move."
         return NoLever(reason="GroupsStay", message=message)
     part = capped.part
-    if part is None or asks_for_number(capped):
+    if part is None or not part.minimum:
         if any(asks_us(one, trigger) and not _bounds_only(one) for one in capped.scaled_objects):
             return None
         message = (
@@ -62,27 +62,24 @@ def missing_lever(capped: Capped, replicas: int, trigger: TriggerOptions) -> NoL
     return None
 
 
-def asks_for_number(capped: Capped) -> bool:
-    """Says whether a service gets its pod more by asking Wattkeeper's scaler, not by a bound that is raised."""
-    return capped.part is None or not capped.part.minimum
-
-
 def may_raise(capped: Capped) -> bool:
     """Says whether the policy lets the actuator raise a lower bound while a pod moves."""
     rules = None if capped.policy is None else capped.policy.spec.actuation
     return rules is not None and rules.raise_min_replicas
 
 
-def with_surge(part: Part, fields: Mapping[str, int], replicas: int, most: int) -> dict[str, int]:
+def with_surge(part: Part, fields: Mapping[str, int], replicas: int, *, floor: int, most: int) -> dict[str, int]:
     """Returns the bounds of a service while it has one pod more.
 
     Args:
         part: the service's.
         fields: its bounds otherwise.
-        replicas: how many it shall have.
+        replicas: how many it shall have: a bound that is no lower already stays.
+        floor: its lower bound, as the user wrote it.
         most: its ceiling, in force already. While that is too low, nothing is raised: KServe would refuse it.
     """
-    if part.maximum and replicas > most:
+    least = fields.get(part.minimum, floor)
+    if replicas <= least or (part.maximum and replicas > most):
         return dict(fields)
     return {**fields, part.minimum: replicas}
 

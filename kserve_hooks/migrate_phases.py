@@ -185,14 +185,14 @@ def _waiting(one: Moving, disruptions: Disruptions, now: float) -> list[Action]:
     seen = status.new_pod
     if seen is not None and seen.node != new.spec.node_name:
         return _said(one, status.message, new_pod=replace(seen, node=new.spec.node_name))
-    if not is_ready(new) or not _gets_traffic(one, old, new) or one.ready <= status.replicas:
+    if not is_ready(new) or not _gets_traffic(one, old, new) or one.ready <= one.enough:
         return []
     if cost_of(old) != FIRST_TO_GO:
         return [SetDeletionCost(pod=old, cost=FIRST_TO_GO)]  # The rest waits until it shows.
     claim = disruptions.claim(one.capped, old, budget=one.migration.spec.budget, now=now)
     if not isinstance(claim, Claim):
         return _said(one, f"The new pod {new.metadata.name} is ready, and the old one stays: {claim.message}")
-    watts = 0.0 if one.budget is None else one.budget.status.guarded_watts
+    watts = None if one.budget is None else one.budget.status.guarded_watts
     message = f"The new pod {new.metadata.name} has taken over: waits for the old one to be removed."
     return _to(one, "Shrinking", message, now, claim=claim, guarded_watts=watts)
 
@@ -205,12 +205,12 @@ def _gets_traffic(one: Moving, old: Pod, new: Pod) -> bool:
 
 
 def _shrinking(one: Moving, disruptions: Disruptions, options: PhaseOptions, now: float) -> list[Action]:
-    old, status = one.old, one.migration.status
+    old = one.old
     if old is None or ends(old):
         return _to(one, "Verifying", f"Waits until the watts of PowerBudget {one.migration.spec.budget} fall.", now)
-    if len(one.staying) <= status.replicas:
+    if len(one.staying) <= one.enough:
         return roll_back(one, "AnotherPodWent", "With the surge another pod was removed, not the old one.", now)
-    if now - one.since < options.shrink_seconds or one.ready <= status.replicas or one.capped is None:
+    if now - one.since < options.shrink_seconds or one.ready <= one.enough or one.capped is None:
         return []
     claim = disruptions.claim(one.capped, old, budget=one.migration.spec.budget, now=now)
     if not isinstance(claim, Claim):
@@ -222,7 +222,8 @@ def _verifying(one: Moving, options: PhaseOptions, now: float) -> list[Action]:
     status, budget = one.migration.status, one.budget
     if one.old is not None or is_raised(one.capped):
         return []
-    fell = budget is None or budget.status.guarded_watts < status.guarded_watts - _ROUNDING_WATTS
+    before = status.guarded_watts
+    fell = before is None or budget is None or budget.status.guarded_watts < before - _ROUNDING_WATTS
     name = one.migration.spec.pod.name
     if fell:
         return _ended(one, _complete(one, "Moved", f"Pod {name} has moved.", now, well=True), now)
@@ -232,8 +233,7 @@ def _verifying(one: Moving, options: PhaseOptions, now: float) -> list[Action]:
         f"Pod {name} has moved, and the guarded sum of PowerBudget {one.migration.spec.budget} has not fallen within "
         f"{options.verify_seconds:g} s: other pods have taken the watts."
     )
-    # The old pod is gone, so what it drew is in no sum any more. That others draw it now is what it made room for.
-    return _ended(one, _complete(one, "WattsTaken", message, now, well=True), now)
+    return _ended(one, _complete(one, "WattsStayed", message, now, well=False), now)
 
 
 def _rolling_back(one: Moving, now: float) -> list[Action]:

@@ -64,22 +64,32 @@ class Reservation(Wire, frozen=True, kw_only=True):
 
 
 class PowerMigrationStatus(Wire, frozen=True, kw_only=True):
-    """How far it is. `reservation` is the leader's; all else is the actuator's."""
+    """How far it is. `reservation` is the leader's; all else is the actuator's.
+
+    So no field may have a default that says something: the leader would write it over what the actuator says.
+    """
 
     phase: Annotated[str, Meta(description="How far it is.")] = ""
     since: Annotated[str, Meta(description="When the phase began.")] = ""
     message: Annotated[str, Meta(description="What is awaited, or why it failed, for people.")] = ""
     reservation: Annotated[Reservation, Meta(description="Whether the watts are reserved.")] | None = None
     new_pod: Annotated[PodReference, Meta(description="The pod that takes over.")] | None = None
-    replicas: Annotated[
-        int, Meta(description="The service's pods before the move, all of them ready: there are never fewer than that.")
-    ] = 0
+    replicas: (
+        Annotated[
+            int,
+            Meta(description="The service's pods before the move, all of them ready: there are never fewer than that."),
+        ]
+        | None
+    ) = None
     deletion_cost: (
         Annotated[int, Meta(description="The pod's own deletion cost, which it gets back where it stays.")] | None
     ) = None
-    guarded_watts: Annotated[
-        float, Meta(description="The budget's guarded sum before the old pod was made to go; it has to fall.")
-    ] = 0.0
+    guarded_watts: (
+        Annotated[
+            float, Meta(description="The budget's guarded sum before the old pod was made to go; it has to fall.")
+        ]
+        | None
+    ) = None
     conditions: tuple[Condition, ...] = ()
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from kserve_hooks.service import Rehearsal
 from tests.unit.kserve_hooks.migrate_scene import Scene
 from tests.unit.kserve_hooks.world import OPTIONS, World
+from wattkeeper.api.power_migration import PowerMigrationStatus, Reservation
 from wattkeeper.cluster.disruption import DELETION_COST
+from wattkeeper.cluster.encoding import written
 from wattkeeper.cluster.errors import UnreachableError
 
 
@@ -164,13 +167,13 @@ async def test_a_pod_that_hangs_in_its_end_is_waited_for(scene: Scene) -> None:
     assert scene.old() is not None
 
 
-async def test_watts_that_others_took_are_said_and_the_pod_has_moved(scene: Scene) -> None:
+async def test_watts_that_do_not_fall_are_said_and_count_as_a_failure(scene: Scene) -> None:
     await scene.open()
     await scene.until("Waiting")
     await scene.until("Shrinking")
     scene.others_watts = 5000.0
-    await scene.until("Succeeded")
-    assert (scene.reason(), scene.leaks()) == ("WattsTaken", [])
+    await scene.until("Failed")
+    assert (scene.reason(), scene.leaks()) == ("WattsStayed", [])
 
 
 async def test_ended_migrations_are_deleted_after_a_day(scene: Scene) -> None:
@@ -227,3 +230,20 @@ async def test_a_surge_that_its_controller_has_not_seen_yet_is_taken_for_no_roll
     assert scene.phase() in ("Surging", "Waiting")
     scene.late = 0
     await scene.until("Succeeded")
+
+
+def test_what_the_leader_says_of_a_migration_is_its_reservation_alone() -> None:
+    """Else it would write a default over what the actuator says of the same migration."""
+    said = PowerMigrationStatus(reservation=Reservation(state="Refused"))
+    assert set(written(said)) == {"reservation"}
+
+
+async def test_a_surge_never_lowers_a_bound(scene: Scene) -> None:
+    scene.hot = False
+    await scene.open("none")
+    one = scene.make(scene.on("a1")[0])
+    await scene.until("Surging")
+    found = scene.migration()
+    scene.world.cluster.replace(replace(found, status=replace(found.status, replicas=0)))
+    await scene.turns(2)
+    assert (one.metadata.name, scene.world.bounds(), scene.least) == ("mine", (3, None), 3)
