@@ -16,7 +16,7 @@ from wattkeeper.cluster.actuation import ACTUATOR_MANAGER, FINALIZER
 from wattkeeper.cluster.answers import read_answer
 from wattkeeper.cluster.connection import JSON_PATCH, Connection
 from wattkeeper.cluster.encoding import applied, written
-from wattkeeper.cluster.errors import ConflictError, NotFoundError, RefusedError
+from wattkeeper.cluster.errors import ConflictError, NotFoundError, RefusedError, UnreachableError
 from wattkeeper.cluster.objects import Pod
 from wattkeeper.cluster.parts import PartWriter
 from wattkeeper.cluster.resources import ENDPOINT_SLICES, RESOURCES
@@ -100,8 +100,10 @@ class DisruptionWriter:
             await self._connection.request("POST", path, query=_MANAGER, body=msgspec.json.encode(body))
         except NotFoundError:
             return
-        except ConflictError:
-            if (await self._parts.look(RESOURCES[Pod], meta)).uid == meta.uid:
+        except (ConflictError, UnreachableError) as error:
+            # An API server tries for 10 s to evict a pod whose UID differs, and may not answer before we give up.
+            waits = isinstance(error, UnreachableError) and error.retry_after_seconds is not None
+            if waits or (await self._parts.look(RESOURCES[Pod], meta)).uid == meta.uid:
                 raise
 
     async def serving_pods(self, namespace: str) -> frozenset[str]:

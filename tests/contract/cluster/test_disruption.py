@@ -255,6 +255,16 @@ async def test_a_pod_that_another_one_has_replaced_is_as_good_as_evicted(
     await place.cluster.evict(one)
 
 
+async def test_no_answer_about_a_pod_that_another_one_has_replaced_is_a_success(
+    api: FakeApi, make_cluster: MakeCluster
+) -> None:
+    place = on_an_api_server(api, make_cluster)
+    one = place.put(pod())
+    place.put(pod(uid="u2"))
+    api.answers["POST", EVICTION].append(Answer(code=504, message="timed out"))
+    await place.cluster.evict(one)
+
+
 @pytest.mark.parametrize(("code", "error"), [(409, ConflictError), (403, ForbiddenError), (500, UnreachableError)])
 async def test_other_refusals_of_an_eviction_surface(
     api: FakeApi, make_cluster: MakeCluster, code: int, error: type[Exception]
