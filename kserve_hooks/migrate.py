@@ -22,6 +22,7 @@ from kserve_hooks.migrate_events import begun
 from kserve_hooks.migrate_facts import Moving, began, is_over, may_move, service_of_migration
 from kserve_hooks.migrate_pauses import PauseOptions, outdated, paused_until
 from kserve_hooks.migrate_phases import PhaseOptions, advance, begin, fail, roll_back
+from kserve_hooks.outage import Outage
 from kserve_hooks.scaled_objects import TriggerOptions
 from wattkeeper.api.conditions import Finding
 from wattkeeper.api.instants import format_instant
@@ -72,7 +73,12 @@ class Migrations:
     """Plans migrations for one term of leadership."""
 
     def __init__(
-        self, view: View, disruptions: Disruptions, trigger: TriggerOptions, options: MigrationOptions
+        self,
+        view: View,
+        disruptions: Disruptions,
+        trigger: TriggerOptions,
+        scaler: Outage,
+        options: MigrationOptions,
     ) -> None:
         """Takes what plans are made from.
 
@@ -80,12 +86,13 @@ class Migrations:
             view: the caches.
             disruptions: who may be made to go.
             trigger: how triggers of ours look.
+            scaler: whether the scaler answers.
             options: how pods are moved.
         """
         self._view = view
         self._disruptions = disruptions
         self._options = options
-        self._entrance = Entrance(view, disruptions, trigger)
+        self._entrance = Entrance(view, disruptions, trigger, scaler)
 
     def asked_about(self) -> frozenset[str]:
         """Returns the namespaces of which has to be known which pods get traffic."""

