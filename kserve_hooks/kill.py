@@ -18,7 +18,7 @@ from kserve_hooks.costs import LATE_SECONDS, waited, weigh
 from kserve_hooks.disruptions import Claim, Disruptions, Refusal, key_of
 from kserve_hooks.pod_actions import Evict, PodWrite, SetDeletionCost
 from kserve_hooks.pods import ends
-from kserve_hooks.replacing import next_outdated, outdated, replaces
+from kserve_hooks.replacing import next_outdated, replaces
 from kserve_hooks.violating import (
     ROLLOUT,
     amount_of,
@@ -37,6 +37,7 @@ from wattkeeper.api.power_recommendation import Kill, PodEviction, ViolatingPod,
 from wattkeeper.api.readings import ServiceKey
 from wattkeeper.cluster.interface import View
 from wattkeeper.cluster.objects import Pod
+from wattkeeper.recommender.templates import outdated_templates
 
 NOTHING_NOTED: Final = Kill()
 MARKED: Final = ("Budget", "Replicas")
@@ -238,7 +239,7 @@ class Kills:
         if not replaces(one):
             return dataclasses.replace(step, note=_without_rollout(note))
         last = note.evicted
-        old = outdated(pods, note.outdated)
+        old = tuple(sorted(outdated_templates(pods, note.outdated)))
         if last is not None:
             pod = self._disruptions.pods.by_uid(last.uid)
             if pod is None:

@@ -7,12 +7,13 @@ from math import inf
 from typing import Final
 
 from kserve_hooks.capped import Capped
-from kserve_hooks.pods import ends, is_ready, template_of
+from kserve_hooks.pods import ends, is_ready
 from wattkeeper.api.instants import parse_instant
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_migration import FINISHED, PowerMigration
 from wattkeeper.api.readings import ServiceKey
 from wattkeeper.cluster.objects import Pod
+from wattkeeper.recommender.templates import template_of
 
 MOVING: Final = ("Migrate", "Kill")
 """Modes in which pods are moved."""

@@ -9,7 +9,7 @@ from wattkeeper.api.readings import PodPhase, ServiceKey
 from wattkeeper.cluster.disruption import DELETION_COST
 from wattkeeper.cluster.interface import View
 from wattkeeper.cluster.objects import Pod
-from wattkeeper.recommender.pods import FINISHED, LWS_REVISION_LABEL, TEMPLATE_HASH_LABEL, phase_of, service_of
+from wattkeeper.recommender.pods import FINISHED, phase_of, service_of
 
 _HIGHEST_COST: Final = 2**31 - 1
 
@@ -50,12 +50,6 @@ def is_ready(pod: Pod) -> bool:
 def ends(pod: Pod) -> bool:
     """Says whether a pod is about to end."""
     return bool(pod.metadata.deletion_timestamp)
-
-
-def template_of(pod: Pod) -> str:
-    """Returns which of its workload's templates a pod was made from, as its controller wrote it on the pod."""
-    labels = pod.metadata.labels
-    return labels.get(TEMPLATE_HASH_LABEL) or labels.get(LWS_REVISION_LABEL, "")
 
 
 def cost_of(pod: Pod) -> int:

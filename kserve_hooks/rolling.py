@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kserve_hooks.pods import template_of
 from wattkeeper.cluster.objects import Pod
 from wattkeeper.recommender.kserve import Workload
+from wattkeeper.recommender.templates import template_of
 
 
 def rolls(workload: Workload, pods: Iterable[Pod]) -> bool:

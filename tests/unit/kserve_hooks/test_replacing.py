@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from kserve_hooks.replacing import outdated
 from tests.unit.kserve_hooks.kill_scene import FAST, KillScene
 from tests.unit.kserve_hooks.pods_scene import pdb, pod
 from tests.unit.kserve_hooks.world import World
@@ -16,6 +15,8 @@ from wattkeeper.cluster.objects import Pod, PodSpec, PodStatus, SchedulingGate
 BLOCKED = Condition(
     type="RolloutBlocked", status="True", reason="BudgetBinds", last_transition_time="2026-01-01T00:00:00Z"
 )
+
+STALE = replace(BLOCKED, type="TelemetryStale", reason="ReadingsStale")
 
 
 def born(name: str, template: str, second: int, *, gated: bool = False) -> Pod:
@@ -43,6 +44,10 @@ class Rollout(KillScene):
         self.lose(name)
         self.world.cluster.create(born(name, "t2", second))
 
+    def waits(self, name: str, template: str, second: int) -> None:
+        """A pod comes to the gate."""
+        self.world.cluster.create(born(name, template, second, gated=True))
+
 
 @pytest.fixture
 async def rollout() -> Rollout:
@@ -61,22 +66,38 @@ async def test_one_old_pod_goes_and_the_next_one_once_as_many_are_ready_again(ro
     await rollout.passes(30)
     assert len(rollout.there()) == 4
     rollout.opened("new")
+    rollout.waits("new2", "t2", 50)
     await rollout.passes(10)
-    assert rollout.there() == ["new", "p2", "p3"]
+    assert rollout.there() == ["new", "new2", "p2", "p3"]
+
+
+async def test_no_old_pod_goes_before_the_next_new_one_waits_at_the_gate(rollout: Rollout) -> None:
+    await rollout.passes(10)
+    rollout.waits("again", "t1", 40)
+    rollout.opened("new")
+    await rollout.passes(20)
+    assert rollout.there() == ["again", "new", "p1", "p2", "p3"]
+    rollout.waits("new2", "t2", 50)
+    await rollout.passes(10)
+    assert rollout.there() == ["again", "new", "new2", "p2", "p3"]
+
+
+async def test_no_pod_goes_for_a_rollout_while_readings_are_too_old(rollout: Rollout) -> None:
+    await rollout.violate(target=4, conditions=(BLOCKED, STALE))
+    await rollout.passes(20)
+    assert len(rollout.there()) == 5
 
 
 async def test_what_takes_an_old_pods_place_is_no_new_template(rollout: Rollout) -> None:
     await rollout.passes(10)
-    for number in (1, 2, 3):
-        rollout.world.cluster.create(born(f"again{number}", "t1", 40 + number, gated=True))
-        if number == 1:
-            rollout.opened("new")
-        else:
-            rollout.world.cluster.create(born(f"new{number}", "t2", 30 + number))
+    for number in range(4):
+        rollout.waits(f"again{number}", "t1", 40 + number)
+        rollout.opened("new" if number == 0 else f"new{number}", 30 + number)
+        if number < 3:
+            rollout.waits(f"new{number + 1}", "t2", 31 + number)
         await rollout.passes(10)
-    rollout.world.cluster.create(born("new4", "t2", 50))
     await rollout.passes(40)
-    assert [name for name in rollout.there() if name.startswith("new")] == ["new", "new2", "new3", "new4"]
+    assert [name for name in rollout.there() if name.startswith("new")] == ["new", "new1", "new2", "new3"]
 
 
 async def test_only_a_policy_that_says_so_lets_pods_go_for_a_rollout(rollout: Rollout) -> None:
@@ -108,19 +129,3 @@ async def test_the_end_of_a_rollout_leaves_no_note(rollout: Rollout) -> None:
     await rollout.violate(target=4)
     await rollout.passes(10)
     assert rollout.note() is None
-
-
-@pytest.mark.parametrize(
-    ("births", "known", "old"),
-    [
-        ({"t1": 0}, (), ()),
-        ({"t1": 0, "t2": 9}, (), ("t1",)),
-        ({"t1": 0, "t2": 9, "t3": 20}, (), ("t1", "t2")),
-        ({"t1": 20, "t2": 9}, ("t1",), ("t1",)),
-        ({"t1": 5, "t2": 5}, (), ()),
-    ],
-)
-def test_all_but_the_newest_template_are_old(
-    births: dict[str, int], known: tuple[str, ...], old: tuple[str, ...]
-) -> None:
-    assert outdated([born(template, template, second) for template, second in births.items()], known) == old
