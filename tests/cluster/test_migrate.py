@@ -16,10 +16,11 @@ from tests.cluster.admission import AdmissionPlugin
 from tests.cluster.controlplane.api import Object, holds
 from tests.cluster.controlplane.bench import Bench
 from tests.cluster.controlplane.plane import Plane
+from tests.cluster.controlplane.workloads import inference_service
 from tests.cluster.gate_room import PLENTY, capped
 from tests.cluster.gate_watch import ROUNDING_WATTS, at_gate, following
 from tests.cluster.installation import Installation
-from tests.cluster.kserve_scene import running_actuators
+from tests.cluster.kserve_scene import CLASS, LABEL, TARGET, running_actuators
 from tests.cluster.loop import GROUP, Loop
 
 RACK = "topology.kubernetes.io/rack"
@@ -89,6 +90,7 @@ class Racks:
         self.bench: Bench = loop.bench
         self.admission = admission
         self.budgets: dict[str, str] = {}
+        self.app = "chat"
 
     async def open(self) -> None:
         """Runs a service whose ScaledObject asks the scaler."""
@@ -98,6 +100,23 @@ class Racks:
         ports = [{"port": 8080}]
         spec = {"selector": {"app": "chat"}, "ports": ports}
         await self.bench.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "chat"}, "spec": spec})
+        await self._second_rack()
+
+    async def open_kserve(self) -> None:
+        """Runs a service of KServe's that nobody scales, with leave to raise its minReplicas."""
+        self.app = TARGET
+        await self._first_rack()
+        bounds = {"minReplicas": REPLICAS}
+        service = inference_service(self.bench.namespace, "chat", annotations={CLASS: "none"}, predictor=bounds)
+        await self.bench.api.create(service)
+        await self.loop.policy(
+            "chat",
+            mode="Migrate",
+            labels={LABEL: "chat"},
+            demand=None,
+            disruption={"maxPerHour": 3600},
+            actuation={"raiseMinReplicas": True},
+        )
         await self._second_rack()
 
     async def _first_rack(self) -> None:
@@ -116,7 +135,7 @@ class Racks:
         await self.bench.wait_for(serve, what="all pods serve on rack a", timeout_seconds=60.0)
         await self.loop.nodes(1, labels={RACK: "b"})
         self.budgets["b"] = await self.loop.budget("b", PLENTY, labels={RACK: "b"})
-        watts = await self.loop.replica_watts("chat")
+        watts = await self.loop.replica_watts(self.app)
         for rack, budget in self.budgets.items():
             more = 0.5 if rack == "a" else 1.5
             await self.loop.set_limit(budget, await self.loop.settled_sum(budget) + more * watts)
@@ -139,7 +158,7 @@ class Racks:
                 "kind": "PowerMigration",
                 "metadata": {"name": name},
                 "spec": {
-                    "scaleTargetRef": {"kind": "Deployment", "name": "chat"},
+                    "scaleTargetRef": {"kind": "Deployment", "name": self.app},
                     "pod": {"name": meta["name"], "uid": meta["uid"]},
                     "budget": self.budgets[rack],
                 },
@@ -191,7 +210,7 @@ class Racks:
         found = [f"cost of {one['metadata']['name']}" for one in pods if COST in one["metadata"].get("annotations", {})]
         found += [f"{one['metadata']['name']} at the gate" for one in pods if at_gate(one)]
         found += [f"{len(pods)} pods"] if len(pods) != REPLICAS else []
-        status = await self.loop.status("chat")
+        status = await self.loop.status(self.app)
         return [*found, *map(str, status.get("actuation", {}).get("fields", []))]
 
     async def wait_clean(self) -> None:
@@ -233,6 +252,17 @@ async def test_a_pod_moves_to_the_rack_with_headroom_inside_both_budgets(racks: 
     }
     told = {each["reason"] for each in await racks.bench.events()}
     assert {"MigrationPending", "MigrationWaiting", "MigrationSucceeded"} <= told
+
+
+async def test_a_service_that_nobody_scales_has_one_replica_more_for_the_while(racks: Racks) -> None:
+    await racks.open_kserve()
+    async with racks.watching() as watch:
+        await racks.move("mine", "a")
+        one = await racks.ended(watch, "mine")
+        await racks.wait_clean()
+    assert one["status"]["phase"] == "Succeeded", one["status"]
+    assert (len(await racks.on("a")), len(await racks.on("b")), watch.least) == (2, 1, REPLICAS)
+    assert watch.stayed_inside
 
 
 async def test_a_pod_disruption_budget_that_forbids_keeps_the_pod_and_is_named(racks: Racks) -> None:
