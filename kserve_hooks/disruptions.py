@@ -96,23 +96,27 @@ class Disruptions:
             now: Unix seconds.
             rolling: it goes for its service's rollout, which forbids it otherwise.
         """
-        service = key_of(one.recommendation)
-        refusal = self._refusal(one, service, pod, rolling=rolling)
-        if refusal is None and now < self._busy_until:
-            message = "The API server has too much to do: nobody is evicted until it has had time."
-            refusal = Refusal(reason="ApiServerBusy", message=message)
-        if refusal is not None:
-            return refusal
-        rates, per_hour = self._rates, _per_hour(one)
-        exceeded = "nothing was begun" if rates is None else rates.exceeded(service, per_hour, budget, now)
-        if rates is None or exceeded:
-            return Refusal(
-                reason="RateLimited", message=f"{exceeded[:1].upper()}{exceeded[1:]}: it is used up for now."
-            )
-        rates.claim(service, per_hour, budget)
+        refusal = self.forbids(one, pod, budget=budget, now=now, rolling=rolling)
+        if refusal is not None or self._rates is None:
+            return refusal or _rate_limited("nothing was begun")
+        service, per_hour = key_of(one.recommendation), _per_hour(one)
+        self._rates.claim(service, per_hour, budget)
         self._pass.protection.take(pod)
         self._pass.going[service] += is_ready(pod)
         return Claim(service=service, pod=pod, budget=budget, per_hour=per_hour)
+
+    def forbids(self, one: Capped, pod: Pod, *, budget: str, now: float, rolling: bool = False) -> Refusal | None:
+        """Returns why a pod stays, None where it may be claimed. Who only asks takes nothing away from others."""
+        service = key_of(one.recommendation)
+        refusal = self._refusal(one, service, pod, rolling=rolling)
+        if refusal is not None:
+            return refusal
+        if now < self._busy_until:
+            message = "The API server has too much to do: nobody is evicted until it has had time."
+            return Refusal(reason="ApiServerBusy", message=message)
+        rates = self._rates
+        exceeded = "nothing was begun" if rates is None else rates.exceeded(service, _per_hour(one), budget, now)
+        return _rate_limited(exceeded) if exceeded else None
 
     def done(self, claim: Claim, now: float) -> None:
         """Notes that a claim was used."""
@@ -151,6 +155,10 @@ def key_of(one: PowerRecommendation) -> ServiceKey:
     """Returns the service that a recommendation is about."""
     target = one.spec.scale_target_ref
     return ServiceKey(one.metadata.namespace, target.kind, target.name)
+
+
+def _rate_limited(exceeded: str) -> Refusal:
+    return Refusal(reason="RateLimited", message=f"{exceeded[:1].upper()}{exceeded[1:]}: it is used up for now.")
 
 
 def _per_hour(one: Capped) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kserve_hooks.capped import Capped
-from kserve_hooks.disruptions import Disruptions, Refusal, key_of
+from kserve_hooks.disruptions import Disruptions, key_of
 from kserve_hooks.migrate_facts import may_move
 from kserve_hooks.migrate_levers import asks_for_number, missing_lever
 from kserve_hooks.outage import Outage
@@ -73,11 +73,12 @@ class Entrance:
             )
             return Refused(reason="ScalerUnreachable", message=message)
         replicas = 0 if capped.workload is None else capped.workload.spec.replicas
-        # The floor does not forbid: the old pod goes only once there is one more.
-        claim = self._disruptions.claim(capped, pod, budget=budget, now=now)
-        if isinstance(claim, Refusal) and claim.reason != "FloorReached":
-            passes = claim.reason in ("RateLimited", "ApiServerBusy")
-            return Refused(reason=claim.reason, message=claim.message, passes=passes)
+        # Nothing goes yet, so this takes no disruption from others. The floor does not forbid: the old pod goes only
+        # once there is one more.
+        forbidden = self._disruptions.forbids(capped, pod, budget=budget, now=now)
+        if forbidden is not None and forbidden.reason != "FloorReached":
+            passes = forbidden.reason in ("RateLimited", "ApiServerBusy")
+            return Refused(reason=forbidden.reason, message=forbidden.message, passes=passes)
         if len(pods) != replicas or not all(map(is_ready, pods)):
             message = "Not as many pods are ready as the service shall have: a pod moves only while all are well."
             return Refused(reason="PodsNotReady", message=message)
