@@ -117,9 +117,9 @@ def roll_back(one: Moving, reason: str, message: str, now: float, *, well: bool 
 
 def _given_up(one: Moving, now: float) -> _End | None:
     """Returns why a migration is rolled back before the old pod is gone, None where it goes on."""
-    meta, status = one.migration.metadata, one.migration.status
-    if meta.deletion_timestamp:
-        return _End(reason="Deleted", message="Somebody has deleted the migration.")
+    status = one.migration.status
+    if one.migration.metadata.deletion_timestamp:
+        return _deleted()
     if not may_move(one.capped):
         return _End(reason="ModeForbids", message="No policy in mode Migrate or Kill caps the service any more.")
     if one.old is None or (ends(one.old) and status.phase != "Shrinking"):
@@ -127,9 +127,8 @@ def _given_up(one: Moving, now: float) -> _End | None:
         return None if status.phase == "Shrinking" else _End(reason="PodGone", message=message, well=True)
     if one.rolls:
         return _End(reason="RolloutBegan", message="A rollout of the service has begun, which moves its pods anyhow.")
-    if now - began(one.migration) > one.migration.spec.deadline_seconds:
-        passed = f"After {one.migration.spec.deadline_seconds} s (spec.deadlineSeconds) the migration was still"
-        return _End(reason="DeadlinePassed", message=f"{passed} {status.phase}: {status.message}")
+    if _is_overdue(one, now):
+        return _overdue(one)
     if status.phase in ("Surging", "Waiting") and (
         status.reservation is None or status.reservation.state != "Reserved"
     ):
@@ -138,6 +137,20 @@ def _given_up(one: Moving, now: float) -> _End | None:
     if status.phase in ("Waiting", "Shrinking"):
         return _without_new_pod(one)
     return None
+
+
+def _deleted() -> _End:
+    return _End(reason="Deleted", message="Somebody has deleted the migration.")
+
+
+def _is_overdue(one: Moving, now: float) -> bool:
+    return now - began(one.migration) > one.migration.spec.deadline_seconds
+
+
+def _overdue(one: Moving) -> _End:
+    status, deadline = one.migration.status, one.migration.spec.deadline_seconds
+    passed = f"After {deadline} s (spec.deadlineSeconds) the migration was still"
+    return _End(reason="DeadlinePassed", message=f"{passed} {status.phase}: {status.message}")
 
 
 def _without_new_pod(one: Moving) -> _End | None:
@@ -220,6 +233,12 @@ def _shrinking(one: Moving, disruptions: Disruptions, options: PhaseOptions, now
 
 def _verifying(one: Moving, options: PhaseOptions, now: float) -> list[Action]:
     status, budget = one.migration.status, one.budget
+    end = _deleted() if one.migration.metadata.deletion_timestamp else None
+    if end is None and one.old is not None and _is_overdue(one, now):
+        # It ends, and does not come to its end: nobody else must wait for it.
+        end = _overdue(one)
+    if end is not None:
+        return roll_back(one, end.reason, end.message, now)
     if one.old is not None or is_raised(one.capped):
         return []
     before = status.guarded_watts

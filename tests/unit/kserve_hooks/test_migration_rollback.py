@@ -126,6 +126,34 @@ async def test_no_new_pod_within_the_deadline_rolls_back(scene: Scene) -> None:
     assert scene.world.bounds() == (3, None)
 
 
+async def stuck(scene: Scene) -> None:
+    """The old pod is about to end, and its node does not say that it has."""
+    await scene.until("Verifying")
+    old = scene.old()
+    assert old is not None
+    scene.kubelet.running.pop(old.metadata.uid)
+
+
+async def test_an_old_pod_that_never_comes_to_its_end_keeps_others_waiting_no_longer_than_the_deadline(
+    scene: Scene,
+) -> None:
+    await scene.open()
+    await stuck(scene)
+    scene.hot = False
+    await scene.later(1800.0)
+    await scene.turns(20)
+    assert (scene.phase(), scene.reason(), scene.migration().metadata.finalizers) == ("Failed", "DeadlinePassed", ())
+
+
+async def test_a_migration_whose_old_pod_never_comes_to_its_end_can_be_deleted(scene: Scene) -> None:
+    await scene.open()
+    await stuck(scene)
+    scene.hot = False
+    await scene.world.cluster.delete(scene.migration())
+    await scene.turns(20)
+    assert scene.migrations() == []
+
+
 async def test_another_pod_that_goes_instead_is_not_made_up_for_by_an_eviction(scene: Scene) -> None:
     await scene.open()
     await scene.until("Waiting")
