@@ -93,7 +93,7 @@ async def test_the_pod_that_is_named_goes_and_no_other(scene: Scene) -> None:
     for name in others:
         await cost(scene, name, 100)
     # Long enough for the HPA, whose way is from the ceiling over KServe's controller and a sync.
-    patient = {**KILL, "violation": {"durationSeconds": 120}}
+    patient: Object = {**KILL, "violation": {"durationSeconds": 120}}
     await scene.loop.policy("chat", labels={LABEL: "chat"}, **patient)
     before = await scene.wait_pods(4)
     seen: list[str] = []
