@@ -158,7 +158,7 @@ def key_of(one: PowerRecommendation) -> ServiceKey:
 
 
 def _rate_limited(exceeded: str) -> Refusal:
-    return Refusal(reason="RateLimited", message=f"{exceeded[:1].upper()}{exceeded[1:]}: it is used up for now.")
+    return Refusal(reason="RateLimited", message=f"{exceeded[:1].upper()}{exceeded[1:]}: that is used up for now.")
 
 
 def _per_hour(one: Capped) -> float:

@@ -56,38 +56,48 @@ class Rates:
     def exceeded(self, service: Hashable, per_hour: float, budget: str, now: float) -> str:
         """Returns which limit leaves no room for one disruption more, in words; "" where there is room.
 
+        Those that services share are told of together: which of them it is changes with every pass.
+
         Args:
             service: whose pod it is.
             per_hour: the service's own limit.
             budget: the budget that the pod has to go for, "" for none.
             now: Unix seconds.
         """
-        for key, per_second, words in self._limits(service, per_hour, budget):
-            if self._tokens(key, per_second, now) - self._claimed[key] < 1.0:
-                return words
-        return ""
+        (own, per_second), *shared = self._limits(service, per_hour, budget)
+        if not self._has_room(own, per_second, now):
+            return f"disruption.maxPerHour of the policy is {per_hour:g}"
+        if all(self._has_room(key, rate, now) for key, rate in shared):
+            return ""
+        options = self._options
+        words = f"WATTKEEPER_DISRUPTIONS_PER_MINUTE is {options.per_minute:g}"
+        if budget:
+            words += f", WATTKEEPER_DISRUPTIONS_PER_MINUTE_AND_BUDGET is {options.per_minute_and_budget:g}"
+        return words
 
     def claim(self, service: Hashable, per_hour: float, budget: str) -> None:
         """Sets a disruption aside for the rest of the pass."""
-        self._claimed.update(key for key, _, _ in self._limits(service, per_hour, budget))
+        self._claimed.update(key for key, _ in self._limits(service, per_hour, budget))
 
     def spend(self, service: Hashable, per_hour: float, budget: str, now: float) -> None:
         """Counts a disruption that was done."""
-        for key, per_second, _ in self._limits(service, per_hour, budget):
+        for key, per_second in self._limits(service, per_hour, budget):
             self._tokens(key, per_second, now)
             self._buckets[key].tokens -= 1.0
 
-    def _limits(self, service: Hashable, per_hour: float, budget: str) -> list[tuple[Hashable, float, str]]:
+    def _limits(self, service: Hashable, per_hour: float, budget: str) -> list[tuple[Hashable, float]]:
+        """Returns the buckets of a disruption and what flows into each in a second, the service's own first."""
         options = self._options
-        limits: list[tuple[Hashable, float, str]] = [
-            (("service", service), per_hour / _HOUR, f"disruption.maxPerHour of the policy is {per_hour:g}"),
-            ("all", options.per_minute / _MINUTE, f"WATTKEEPER_DISRUPTIONS_PER_MINUTE is {options.per_minute:g}"),
+        limits: list[tuple[Hashable, float]] = [
+            (("service", service), per_hour / _HOUR),
+            (("all",), options.per_minute / _MINUTE),
         ]
         if budget:
-            per_minute = options.per_minute_and_budget
-            words = f"WATTKEEPER_DISRUPTIONS_PER_MINUTE_AND_BUDGET is {per_minute:g}"
-            limits.append((("budget", budget), per_minute / _MINUTE, words))
+            limits.append((("budget", budget), options.per_minute_and_budget / _MINUTE))
         return limits
+
+    def _has_room(self, key: Hashable, per_second: float, now: float) -> bool:
+        return self._tokens(key, per_second, now) - self._claimed[key] >= 1.0
 
     def _tokens(self, key: Hashable, per_second: float, now: float) -> float:
         bucket = self._buckets.setdefault(key, _Bucket(tokens=0.0, filled=self._began))

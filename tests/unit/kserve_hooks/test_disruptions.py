@@ -215,6 +215,18 @@ async def test_each_limit_lets_one_go_a_minute_and_says_so(world: World, limit: 
     assert scene.refused("p1") == ""
 
 
+async def test_a_refusal_reads_the_same_whichever_of_the_shared_limits_it_is(world: World) -> None:
+    scene = Scene(world, RateOptions(per_minute=2.0, per_minute_and_budget=1.0))
+    await scene.open()
+    scene.done("p0")
+    scene.later(30.0)
+    by_budget = scene.claim("p2")
+    assert isinstance(scene.claim("p1", budget="rack-b"), Claim)
+    by_all = scene.claim("p2")
+    assert isinstance(by_all, Refusal)
+    assert by_all == by_budget
+
+
 async def test_what_was_claimed_and_not_done_costs_nothing(world: World) -> None:
     scene = Scene(world)
     await scene.open(per_hour=60)
