@@ -34,7 +34,6 @@ from wattkeeper.api.conditions import Finding
 from wattkeeper.api.instants import format_instant, parse_instant
 from wattkeeper.api.power_migration import FINISHED, PowerMigration
 from wattkeeper.api.power_recommendation import Kill, PodEviction, ViolatingPod, Violation
-from wattkeeper.api.readings import ServiceKey
 from wattkeeper.cluster.interface import View
 from wattkeeper.cluster.objects import Pod
 from wattkeeper.recommender.templates import outdated_templates
@@ -111,6 +110,7 @@ class Kills:
         self._options = options
         self._costed: dict[str, float] = {}
         self._evicted: dict[str, float] = {}
+        self._moving: frozenset[str] = frozenset()
 
     def killing(self, one: Capped, now: float, *, fresh: bool) -> Killing:
         """Returns what a service's pods are made to do.
@@ -127,7 +127,7 @@ class Kills:
         if note == NOTHING_NOTED and not violations and not replaces(one):
             return Killing()
         service, pods = key_of(one.recommendation), self._disruptions.pods
-        moving = self._moving(service) if violations else frozenset[str]()
+        moving = self._moving
         marked: dict[str, Pod] = {}
         if service.kind == "Deployment":
             for violation in violations:
@@ -163,8 +163,13 @@ class Kills:
         """Notes that the API server has not evicted a pod."""
         self._evicted.pop(claim.pod.metadata.uid, None)
 
-    def forget(self, now: float) -> None:
-        """Forgets writes of long ago."""
+    def begin(self, now: float) -> None:
+        """Begins a pass: forgets writes of long ago, and looks which pods migrations move, that say when they go."""
+        self._moving = frozenset(
+            one.spec.pod.uid
+            for one in self._view.all(PowerMigration).values()
+            if one.status.phase and one.status.phase not in FINISHED
+        )
         self._costed = {uid: at for uid, at in self._costed.items() if now - at < LATE_SECONDS}
         self._evicted = {uid: at for uid, at in self._evicted.items() if now - at < LATE_SECONDS}
 
@@ -231,6 +236,8 @@ class Kills:
                     evicted = _eviction(one, violation, named, now)
                     return _Step(note=replace(note, evicted=evicted))
                 why = why or _refused(violation, pod, claim)
+                if claim.reason not in ("Protected", "FloorReached"):
+                    break  # It is not about this very pod.
         return _Step(note=note, findings=() if why is None else (why,))
 
     def _replaced(self, one: Capped, step: _Step, now: float) -> _Step:
@@ -260,14 +267,6 @@ class Kills:
         meta = pod.metadata
         evicted = PodEviction(name=meta.name, uid=meta.uid, reason=ROLLOUT, at=format_instant(now))
         return dataclasses.replace(step, note=replace(note, evicted=evicted, outdated=old))
-
-    def _moving(self, service: ServiceKey) -> frozenset[str]:
-        """Returns the UIDs of pods that a migration moves: it says itself when they go."""
-        return frozenset(
-            one.spec.pod.uid
-            for one in self._view.all(PowerMigration).values()
-            if one.metadata.namespace == service.namespace and one.status.phase and one.status.phase not in FINISHED
-        )
 
 
 def _noted(one: Capped) -> Kill:

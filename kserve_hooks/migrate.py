@@ -200,12 +200,13 @@ class Migrations:
     ) -> Iterator[ServicePlan]:
         """Yields migrations that begin, one for each service and each budget, and notes why others do not."""
         by_budget = Counter(one.spec.budget for one in active.values())
+        paused = self._paused(known)
         for one in services:
             movable = one.recommendation.status.movable_pods
             if not movable or not may_move(one) or key_of(one.recommendation) in active:
                 continue
             try:
-                found = self._best(one, known, by_budget, now)
+                found = self._best(one, paused, by_budget, now)
             except Exception:
                 LOG.exception("no pod of %s can be moved", one.recommendation.metadata.name)
                 continue
@@ -217,27 +218,39 @@ class Migrations:
             yield self._made(one, found, known)
 
     def _best(
-        self, one: Capped, known: Sequence[PowerMigration], by_budget: Counter[str], now: float
+        self, one: Capped, paused: Mapping[ServiceKey | str, float], by_budget: Counter[str], now: float
     ) -> MovablePod | Refused:
         """Returns the first pod that may move, or why the very first may not."""
         first: Refused | None = None
         for pod in one.recommendation.status.movable_pods:
-            refused = self._refused(one, pod, known, by_budget, now)
+            refused = self._refused(one, pod, paused, by_budget, now)
             if refused is None:
                 return pod
             first = first or refused
         return first or Refused(reason="NothingMovable", message="No pod could move.")
 
+    def _paused(self, known: Sequence[PowerMigration]) -> Mapping[ServiceKey | str, float]:
+        """Returns until when nothing is begun, by service and by budget's name."""
+        over: dict[ServiceKey | str, list[PowerMigration]] = defaultdict(list)
+        for one in known:
+            if is_over(one):
+                over[service_of_migration(one)].append(one)
+                over[one.spec.budget].append(one)
+        return {what: paused_until(ones, self._options.pauses) for what, ones in over.items()}
+
     def _refused(
-        self, one: Capped, pod: MovablePod, known: Sequence[PowerMigration], by_budget: Counter[str], now: float
+        self,
+        one: Capped,
+        pod: MovablePod,
+        paused: Mapping[ServiceKey | str, float],
+        by_budget: Counter[str],
+        now: float,
     ) -> Refused | None:
-        pauses, service = self._options.pauses, key_of(one.recommendation)
-        over = [each for each in known if is_over(each)]
-        for what, ones in (
-            (f"{service.kind} {service.name}", [each for each in over if service_of_migration(each) == service]),
-            (f"PowerBudget {pod.budget}", [each for each in over if each.spec.budget == pod.budget]),
+        service = key_of(one.recommendation)
+        for what, until in (
+            (f"{service.kind} {service.name}", paused.get(service, 0.0)),
+            (f"PowerBudget {pod.budget}", paused.get(pod.budget, 0.0)),
         ):
-            until = paused_until(ones, pauses)
             if now < until:
                 message = (
                     f"The last migration of {what} has ended lately: the next one begins after {format_instant(until)}."

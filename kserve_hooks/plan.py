@@ -100,7 +100,7 @@ class Planner:
         """
         self._now = now
         self._disruptions.begin(now)
-        self._kills.forget(now)
+        self._kills.begin(now)
         fresh = not self._freshness.stale(now)
         services = list(find_capped(self._view))
         moves = self._migrations.moves(services, serving, now, fresh=fresh)
