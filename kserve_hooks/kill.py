@@ -199,7 +199,7 @@ class Kills:
         if ends(pod) or now - self._evicted.get(last.uid, 0.0) < _SHOWN_SECONDS:
             return _Step(note=note)
         named = (each for each in violations if any(pod.uid == last.uid for pod in each.pods))
-        found = next((each for each in named if is_for(each, last)), None)
+        found = next((each for each in named if is_for(each, last) and is_due(one, each, now)), None)
         if found is None:
             return _Step(note=replace(note, evicted=None))
         claim = self._disruptions.claim(one, pod, budget=_budget(one, found), now=now)

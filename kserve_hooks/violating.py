@@ -39,7 +39,12 @@ def duration_seconds(one: Capped, violation: Violation) -> float:
 
 
 def is_due(one: Capped, violation: Violation, now: float) -> bool:
-    """Says whether a violation has lasted for long enough; one that does not say since when has not."""
+    """Says whether a violation has lasted for long enough; one that does not say since when has not.
+
+    Type Performance says 0 W while nothing tells what its pod generates: it stands then, and nobody goes for it.
+    """
+    if violation.type == "Performance" and not violation.watts:
+        return False
     since = parse_instant(violation.since)
     return since is not None and now - since >= duration_seconds(one, violation)
 

@@ -148,6 +148,26 @@ async def test_pods_that_slipped_go_before_all_others(scene: KillScene) -> None:
     assert scene.there() == ["p0", "p2", "p3"]
 
 
+async def test_a_pod_goes_for_what_it_generates_only_while_that_is_known(scene: KillScene) -> None:
+    await scene.violate(scene.violation("Performance", "p0", ago=1000.0, watts=0.0))
+    await scene.passes(20)
+    assert (len(scene.there()), scene.blocked()) == (4, ("", ""))
+    await scene.violate(scene.violation("Performance", "p0", ago=1000.0, watts=90.0))
+    await scene.passes(8)
+    assert scene.there() == ["p1", "p2", "p3"]
+
+
+async def test_a_pod_whose_readings_are_lost_before_its_eviction_was_sent_stays(scene: KillScene) -> None:
+    await scene.violate(scene.violation("Performance", "p0", ago=1000.0))
+    await scene.passes(2)
+    note = scene.note()
+    assert note is not None
+    assert note.evicted is not None
+    await scene.violate(scene.violation("Performance", "p0", ago=1000.0, watts=0.0))
+    await scene.passes(20)
+    assert len(scene.there()) == 4
+
+
 async def test_pods_that_generate_too_little_go_one_at_a_time(scene: KillScene) -> None:
     await scene.violate(*(scene.violation("Performance", name, ago=1000.0) for name in ("p0", "p1")))
     await scene.passes(8)

@@ -246,6 +246,7 @@ def test_a_pod_of_too_little_performance_stays_named_while_readings_are_old() ->
     hall.pods[0].age_seconds = 500.0
     found = ticks.wait(60)
     assert named(found) == named(before) == [("Performance", ["a"])]
+    assert (before[service()][0].watts > 0.0, found[service()][0].watts) == (True, 0.0)
     assert found[service()][0].since == before[service()][0].since
 
 
