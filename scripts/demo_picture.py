@@ -15,12 +15,13 @@ from rich.terminal_theme import MONOKAI
 
 from wattkeeper.cli.demo_run import Outcome, run_guarded, run_unguarded
 from wattkeeper.cli.demo_table import outcome_table
-from wattkeeper.cli.demo_view import DayLog, screen
+from wattkeeper.cli.demo_view import DayLog, moves, screen
 from wattkeeper.simulation.story import plan_story
 from wattkeeper.simulation.world import World
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "images" / "demo.svg"
-MOMENT_HOUR = 15.6
+# A rack is hot from then on: the picture is of the first moment at which a pod moves.
+SINCE_HOUR = 15.0
 COLUMNS, LINES = 112, 30
 # Rich's own frame, without the web font that it would load from elsewhere.
 FRAME = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
@@ -54,7 +55,7 @@ async def _pictures() -> tuple[RenderableType, Outcome]:
         if not world.told:
             world.told.append(lambda happening: log.tell(world, happening))
         log.look(world)
-        if not taken and story.hour_at(world.seconds()) >= MOMENT_HOUR:
+        if not taken and story.hour_at(world.seconds()) >= SINCE_HOUR and moves(world):
             taken.append(screen(world, log, width=COLUMNS, height=LINES))
 
     async def nothing(world: World) -> None:
@@ -62,6 +63,8 @@ async def _pictures() -> tuple[RenderableType, Outcome]:
 
     guarded, actions = await run_guarded(story, watch)
     unguarded = await run_unguarded(story, nothing)
+    if not taken:
+        raise SystemExit(f"no pod moves after {SINCE_HOUR:g}:00: the story has changed, choose another moment")
     return taken[0], Outcome(story=story, guarded=guarded, actions=actions, unguarded=unguarded)
 
 
