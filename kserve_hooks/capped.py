@@ -62,9 +62,13 @@ class Capped:
     @property
     def enforced(self) -> bool:
         """Says whether the recommendation is to be obeyed: as long as the policy, too, is there and in such a mode."""
-        meta, status = self.recommendation.metadata, self.recommendation.status
-        modes = (status.mode, "" if self.policy is None else self.policy.spec.mode)
-        return all(mode in ENFORCING for mode in modes) and not meta.deletion_timestamp
+        return self.may(*ENFORCING)
+
+    def may(self, *modes: str) -> bool:
+        """Says whether one of these modes is in force. A mode that was lowered counts before the leader has seen it."""
+        if self.policy is None or self.recommendation.metadata.deletion_timestamp:
+            return False
+        return self.recommendation.status.mode in modes and self.policy.spec.mode in modes
 
     @property
     def actuation(self) -> Actuation | None:

@@ -279,7 +279,7 @@ def _killing(note: Kill) -> Killing:
 
 
 def _kills(one: Capped) -> bool:
-    return one.enforced and one.recommendation.status.mode == "Kill"
+    return one.may("Kill")
 
 
 def _without_rollout(note: Kill) -> Kill:

@@ -37,7 +37,7 @@ def began(one: PowerMigration) -> float:
 
 def may_move(capped: Capped | None) -> bool:
     """Says whether a service's policy lets its pods be moved."""
-    return capped is not None and capped.enforced and capped.recommendation.status.mode in MOVING
+    return capped is not None and capped.may(*MOVING)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

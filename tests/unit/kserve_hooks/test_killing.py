@@ -138,6 +138,13 @@ async def test_in_every_other_mode_nothing_is_marked_or_evicted(mode: Mode) -> N
     assert not {"cost", "evict"} & set(scene.world.cluster.written)
 
 
+async def test_a_mode_that_was_lowered_counts_before_the_leader_has_seen_it(scene: KillScene) -> None:
+    scene.amend(mode="Migrate")
+    await scene.violate(scene.violation("Slipped", "p0", ago=LASTS), slipped=1)
+    await scene.passes(20)
+    assert len(scene.there()) == 4
+
+
 async def test_pods_that_slipped_go_before_all_others(scene: KillScene) -> None:
     await scene.violate(
         scene.violation("Performance", "p0", ago=1000.0),

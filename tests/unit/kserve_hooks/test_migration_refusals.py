@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tests.unit.kserve_hooks.migrate_scene import Scene
 from tests.unit.kserve_hooks.world import World
 from wattkeeper.api.meta import ScaleTargetRef
-from wattkeeper.api.power_capping_policy import Mode
+from wattkeeper.api.power_capping_policy import Mode, PowerCappingPolicy
 from wattkeeper.api.power_migration import PowerMigrationStatus
 
 
@@ -29,6 +29,16 @@ async def test_modes_below_migrate_move_nothing(scene: Scene, mode: Mode) -> Non
     await scene.open(mode=mode)
     await scene.turns(10)
     assert (scene.migrations(), refused(scene)) == ([], "")
+
+
+async def test_a_mode_that_was_lowered_counts_before_the_leader_has_seen_it(scene: Scene) -> None:
+    scene.hot = False
+    await scene.open()
+    policy = scene.world.get(PowerCappingPolicy, "capped")
+    scene.world.cluster.replace(replace(policy, spec=replace(policy.spec, mode="Scale")))
+    scene.hot = True
+    await scene.turns(10)
+    assert scene.migrations() == []
 
 
 async def test_a_pod_disruption_budget_that_allows_nothing_keeps_a_pod_where_it_is(scene: Scene) -> None:
