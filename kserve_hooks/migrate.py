@@ -15,14 +15,16 @@ from typing import Final
 
 from kserve_hooks.actions import Action, Announce, ServicePlan
 from kserve_hooks.capped import Capped
+from kserve_hooks.costs import LATE_SECONDS
 from kserve_hooks.disruptions import Disruptions, key_of
 from kserve_hooks.migrate_actions import CreateMigration, DeleteMigration
 from kserve_hooks.migrate_begin import Entrance, Refused
 from kserve_hooks.migrate_events import begun
 from kserve_hooks.migrate_facts import Moving, began, is_over, may_move, service_of_migration
 from kserve_hooks.migrate_pauses import PauseOptions, outdated, paused_until
-from kserve_hooks.migrate_phases import PhaseOptions, advance, begin, fail, roll_back
+from kserve_hooks.migrate_phases import FIRST_TO_GO, PhaseOptions, advance, begin, fail, roll_back
 from kserve_hooks.outage import Outage
+from kserve_hooks.pod_actions import SetDeletionCost
 from kserve_hooks.scaled_objects import TriggerOptions
 from wattkeeper.api.conditions import Finding
 from wattkeeper.api.instants import format_instant
@@ -93,6 +95,14 @@ class Migrations:
         self._disruptions = disruptions
         self._options = options
         self._entrance = Entrance(view, disruptions, trigger, scaler)
+        self._marked: dict[str, float] = {}
+
+    def sends(self, action: SetDeletionCost, now: float) -> None:
+        """Notes a cost that is about to be sent: the view may show it late."""
+        self._marked = {uid: at for uid, at in self._marked.items() if now - at < LATE_SECONDS}
+        self._marked.pop(action.pod.metadata.uid, None)
+        if action.cost == FIRST_TO_GO:
+            self._marked[action.pod.metadata.uid] = now
 
     def asked_about(self) -> frozenset[str]:
         """Returns the namespaces of which has to be known which pods get traffic."""
@@ -179,6 +189,7 @@ class Migrations:
             old=pods.by_uid(one.spec.pod.uid),
             serving=serving.get(one.metadata.namespace),
             budget=self._view.get(PowerBudget, "", one.spec.budget),
+            marked=self._marked.get(one.spec.pod.uid, 0.0),
         )
 
     def _cleared(self, known: Iterable[PowerMigration], now: float) -> Iterator[ServicePlan]:

@@ -50,6 +50,8 @@ class Moving:
         old: the very pod that moves, None where it is gone.
         serving: UIDs of pods that get traffic, None where nobody has asked.
         budget: whose nodes the pod leaves, None where it is gone.
+        marked: when the old pod was sent the cost with which it goes first, in this term and not taken back; Unix
+            seconds, 0 for never.
     """
 
     migration: PowerMigration
@@ -58,6 +60,7 @@ class Moving:
     old: Pod | None
     serving: frozenset[str] | None
     budget: PowerBudget | None
+    marked: float = 0.0
 
     @property
     def since(self) -> float:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from kserve_hooks.actions import Action, Announce
+from kserve_hooks.costs import LATE_SECONDS
 from kserve_hooks.disruptions import Claim, Disruptions
 from kserve_hooks.migrate_actions import HoldMigration, WriteMigration
 from kserve_hooks.migrate_events import phase_begun
@@ -259,8 +260,11 @@ def _verifying(one: Moving, options: PhaseOptions, now: float) -> list[Action]:
 def _rolling_back(one: Moving, now: float) -> list[Action]:
     old, status = one.old, one.migration.status
     own = FIRST_TO_GO if status.new_pod is None else (status.deletion_cost or 0)
-    if old is not None and not ends(old) and cost_of(old) == FIRST_TO_GO != own:
-        return [SetDeletionCost(pod=old, cost=status.deletion_cost)]
+    if old is not None and not ends(old) and own != FIRST_TO_GO:
+        if cost_of(old) == FIRST_TO_GO:
+            return [SetDeletionCost(pod=old, cost=status.deletion_cost)]
+        if now - one.marked < LATE_SECONDS:
+            return []  # It was sent its cost, which may come through yet.
     if is_raised(one.capped):
         return []
     known = next((each for each in status.conditions if each.type == COMPLETE), None)

@@ -119,7 +119,10 @@ class Planner:
                 self._brakes.sends(action, self._now)
             case SetFields(service=service):
                 self._sightings.sends(service, self._now)
-            case SetDeletionCost() | Evict():
+            case SetDeletionCost():
+                self._kills.sends(action, self._now)
+                self._migrations.sends(action, self._now)
+            case Evict():
                 self._kills.sends(action, self._now)
 
     def wrote(self, action: SetFields | SetBrake) -> None:

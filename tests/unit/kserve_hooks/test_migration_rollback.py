@@ -180,6 +180,26 @@ async def test_a_pod_disruption_budget_that_forbids_late_keeps_the_old_pod(scene
     assert await settled(scene) == ("Failed", "DeadlinePassed")
 
 
+async def test_a_deletion_cost_that_shows_late_is_taken_back_too(scene: Scene) -> None:
+    await scene.open()
+    await scene.until("Waiting")
+    cost = scene.world.cluster.set_deletion_cost
+
+    async def lost(pod: Pod, value: int | None) -> None:
+        scene.world.cluster.late.stand_still(Pod)
+        await cost(pod, value)
+
+    scene.world.cluster.set_deletion_cost = lost  # pyright: ignore[reportAttributeAccessIssue]
+    while not scene.costs():
+        await scene.turns()
+    scene.world.cluster.set_deletion_cost = cost  # pyright: ignore[reportAttributeAccessIssue]
+    scene.mode = "Scale"
+    await scene.turns(6)
+    assert scene.phase() == "RollingBack"
+    scene.world.cluster.late.catch_up()
+    assert await settled(scene) == ("Failed", "ModeForbids")
+
+
 async def test_a_deletion_cost_of_the_user_s_own_comes_back(scene: Scene) -> None:
     await scene.open()
     await scene.until("Surging")
