@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -126,7 +126,7 @@ class Migrations:
         for one in known:
             if not is_over(one):
                 active.setdefault(service_of_migration(one), one)
-        plans = [_guarded(one, partial(self._next, one, capped, active, serving, now)) for one in known]
+        plans = [_guarded(one, partial(self._next, one, capped, active, serving, now, fresh=fresh)) for one in known]
         plans += self._cleared(known, now)
         replicas = {
             service: one.status.replicas + 1
@@ -161,8 +161,10 @@ class Migrations:
         active: Mapping[ServiceKey, PowerMigration],
         serving: Mapping[str, frozenset[str]],
         now: float,
+        *,
+        fresh: bool,
     ) -> list[Action]:
-        moving = self._moving(one, capped, serving)
+        moving = replace(self._moving(one, capped, serving), fresh=fresh)
         if one.status.phase:
             return advance(moving, self._disruptions, self._options.phases, now)
         if one.metadata.deletion_timestamp:

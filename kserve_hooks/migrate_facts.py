@@ -52,6 +52,7 @@ class Moving:
         budget: whose nodes the pod leaves, None where it is gone.
         marked: when the old pod was sent the cost with which it goes first, in this term and not taken back; Unix
             seconds, 0 for never.
+        fresh: somebody has decided lately: on old decisions nobody is evicted.
     """
 
     migration: PowerMigration
@@ -61,6 +62,7 @@ class Moving:
     serving: frozenset[str] | None
     budget: PowerBudget | None
     marked: float = 0.0
+    fresh: bool = True
 
     @property
     def since(self) -> float:

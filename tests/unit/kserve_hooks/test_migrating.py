@@ -113,6 +113,20 @@ async def test_nothing_is_evicted_before_an_hpa_has_looked_back_over_its_window(
     assert (scene.phase(), "evict" in scene.world.cluster.written) == ("Shrinking", False)
 
 
+async def test_nothing_is_evicted_while_nobody_decides(scene: Scene) -> None:
+    await scene.open()
+    await scene.until("Waiting")
+    scene.scales = False
+    await scene.until("Shrinking")
+    for _ in range(200):
+        await scene.world.clock.forward(2.0)
+        await scene.world.service.leadership.renew()
+        await scene.world.service.act()
+    assert (scene.phase(), "evict" in scene.world.cluster.written) == ("Shrinking", False)
+    await scene.until("Succeeded")
+    assert scene.world.cluster.written.count("evict") == 1
+
+
 async def test_minimum_replicas_are_raised_only_while_the_new_pod_is_awaited(scene: Scene) -> None:
     await scene.open("hpa", minReplicas=2, maxReplicas=8)
     await scene.until("Surging")
