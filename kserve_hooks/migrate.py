@@ -243,12 +243,16 @@ class Migrations:
         return first or Refused(reason="NothingMovable", message="No pod could move.")
 
     def _paused(self, known: Sequence[PowerMigration]) -> Mapping[ServiceKey | str, float]:
-        """Returns until when nothing is begun, by service and by budget's name."""
+        """Returns until when nothing is begun, by service and by budget's name.
+
+        Of a budget only those count that were begun: anybody can make one that fails at once, and name any budget.
+        """
         over: dict[ServiceKey | str, list[PowerMigration]] = defaultdict(list)
         for one in known:
             if is_over(one):
                 over[service_of_migration(one)].append(one)
-                over[one.spec.budget].append(one)
+                if one.status.replicas is not None:
+                    over[one.spec.budget].append(one)
         return {what: paused_until(ones, self._options.pauses) for what, ones in over.items()}
 
     def _refused(

@@ -122,6 +122,19 @@ async def test_after_a_migration_none_follows_for_five_minutes(scene: Scene) -> 
     assert len(scene.migrations()) == 2
 
 
+async def test_a_migration_that_nobody_could_begin_keeps_no_other_service_from_moving(scene: Scene) -> None:
+    scene.hot = False
+    await scene.open()
+    made = scene.make(scene.pods()[0])
+    nobody_s = replace(made.spec, scale_target_ref=ScaleTargetRef(kind="Deployment", name="nobody-s"))
+    scene.world.cluster.replace(replace(made, spec=nobody_s))
+    await scene.turns(2)
+    assert (scene.phase(), scene.reason()) == ("Failed", "ModeForbids")
+    scene.hot = True
+    await scene.turns(2)
+    assert len(scene.migrations()) == 2
+
+
 async def test_each_failure_in_a_row_doubles_the_pause(scene: Scene) -> None:
     scene.reserves = "Refused"
     await scene.open()
