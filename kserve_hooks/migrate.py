@@ -174,7 +174,7 @@ class Migrations:
             message = f"PowerMigration {active[service].metadata.name} moves a pod of the service already."
             return fail(moving, "OneAtATime", message, now)
         refused = self._entrance.refused(capped.get(service), one.spec.pod.uid, one.spec.budget, now)
-        if refused is not None and refused.passes:
+        if refused is not None and refused.passes and now - began(one) <= one.spec.deadline_seconds:
             return []
         if refused is not None:
             return fail(moving, refused.reason, refused.message, now)

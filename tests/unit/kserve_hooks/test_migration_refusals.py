@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tests.unit.kserve_hooks.migrate_scene import Scene
 from tests.unit.kserve_hooks.world import World
 from wattkeeper.api.meta import ScaleTargetRef
-from wattkeeper.api.power_capping_policy import Mode, PowerCappingPolicy
+from wattkeeper.api.power_capping_policy import Disruption, Mode, PowerCappingPolicy
 from wattkeeper.api.power_migration import PowerMigrationStatus
 
 
@@ -133,6 +133,20 @@ async def test_a_migration_that_nobody_could_begin_keeps_no_other_service_from_m
     scene.hot = True
     await scene.turns(2)
     assert len(scene.migrations()) == 2
+
+
+async def test_a_migration_that_limits_hold_back_takes_up_its_place_no_longer_than_its_deadline(scene: Scene) -> None:
+    scene.hot = False
+    await scene.open()
+    policy = scene.world.get(PowerCappingPolicy, "capped")
+    none = replace(policy.spec, disruption=Disruption(max_per_hour=0))
+    scene.world.cluster.replace(replace(policy, spec=none))
+    scene.make(scene.pods()[0])
+    await scene.turns(10)
+    assert scene.phase() == ""
+    await scene.later(1800.0)
+    await scene.turns(10)
+    assert (scene.phase(), scene.reason()) == ("Failed", "RateLimited")
 
 
 async def test_each_failure_in_a_row_doubles_the_pause(scene: Scene) -> None:
