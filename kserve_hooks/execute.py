@@ -212,6 +212,8 @@ class Executor:
         LOG.warning("cannot %s: %s", describe(action), error)
         if isinstance(action, Evict) and isinstance(error, ProtectedError | UnreachableError):
             self._witness.spared(action.claim, error)
+        if isinstance(action, WriteMigration) and action.claim is not None and isinstance(error, UnreachableError):
+            self._witness.disrupted(action.claim)  # It may have been heard, and then the pod goes.
         if isinstance(error, ProtectedError):
             return  # It is about this very pod, for now.
         if isinstance(error, UnreachableError):

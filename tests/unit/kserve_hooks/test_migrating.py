@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from kserve_hooks.rates import Rates
 from kserve_hooks.service import Rehearsal
 from tests.unit.kserve_hooks.migrate_scene import Scene
 from tests.unit.kserve_hooks.world import OPTIONS, World
-from wattkeeper.api.power_migration import PowerMigrationStatus, Reservation
+from wattkeeper.api.power_migration import PowerMigration, PowerMigrationStatus, Reservation
+from wattkeeper.api.readings import ServiceKey
 from wattkeeper.cluster.disruption import DELETION_COST
 from wattkeeper.cluster.encoding import written
 from wattkeeper.cluster.errors import UnreachableError
@@ -125,6 +127,28 @@ async def test_nothing_is_evicted_while_nobody_decides(scene: Scene) -> None:
     assert (scene.phase(), "evict" in scene.world.cluster.written) == ("Shrinking", False)
     await scene.until("Succeeded")
     assert scene.world.cluster.written.count("evict") == 1
+
+
+async def test_a_pod_that_was_made_to_go_without_an_answer_counts_for_the_limits(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.open()
+    await scene.until("Waiting")
+    counted: list[str] = []
+    spend, write = Rates.spend, scene.world.cluster.write_migration
+
+    def spent(rates: Rates, service: ServiceKey, per_hour: float, budget: str, now: float) -> None:
+        counted.append(budget)
+        spend(rates, service, per_hour, budget, now)
+
+    async def lost(one: PowerMigration, status: PowerMigrationStatus) -> None:
+        await write(one, status)
+        raise UnreachableError("no answer")
+
+    monkeypatch.setattr(Rates, "spend", spent)
+    monkeypatch.setattr(scene.world.cluster, "write_migration", lost)
+    await scene.until("Shrinking")
+    assert counted == ["rack-a"]
 
 
 async def test_minimum_replicas_are_raised_only_while_the_new_pod_is_awaited(scene: Scene) -> None:
