@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.random_worlds import worlds
 from tests.unit.algorithms.snapshots import Service, big_snapshot, random_snapshot, snapshot_of
 from wattkeeper.algorithms.priority_fair_share import PriorityFairShare
 from wattkeeper.api.snapshot import Snapshot, planned_watts
@@ -127,7 +128,7 @@ def test_unknown_watts_are_refused() -> None:
         grants(snapshot_of(Service(active=1), base_watts=[np.nan]))
 
 
-@settings(max_examples=300, deadline=None)
+@worlds(150)
 @given(st.integers(0, 2**32 - 1))
 def test_proposals_fit_wherever_floors_do(seed: int) -> None:
     snapshot = random_snapshot(seed)
@@ -139,7 +140,7 @@ def test_proposals_fit_wherever_floors_do(seed: int) -> None:
     assert (plan.grants <= snapshot.ceiling).all()
 
 
-@settings(max_examples=100, deadline=None)
+@worlds(50)
 @given(st.integers(0, 2**32 - 1))
 def test_at_constant_demand_grants_come_to_rest(seed: int) -> None:
     snapshot = random_snapshot(seed, settled=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from rich.console import Console
 
 from tests.unit.cli.demo_scene import SECONDS, drawn, made
@@ -26,7 +26,6 @@ from wattkeeper.api.power_recommendation import (
 )
 from wattkeeper.cli import demo_view
 from wattkeeper.cli.demo import demo
-from wattkeeper.cli.demo_actuator import Actions
 from wattkeeper.cli.demo_pods import PodRow, pod_rows, pods_table
 from wattkeeper.cli.demo_run import Outcome, Watcher, run_guarded, run_unguarded
 from wattkeeper.cli.demo_table import outcome_json, outcome_table
@@ -34,7 +33,6 @@ from wattkeeper.cli.demo_view import DayLog, ServiceRow, screen
 from wattkeeper.cluster.interface import EventRecord
 from wattkeeper.cluster.objects import Pod
 from wattkeeper.simulation.errors import UnusablePatchError
-from wattkeeper.simulation.ledger import Score
 from wattkeeper.simulation.models import LLAMA_70B
 from wattkeeper.simulation.story import NAMESPACE, Happening, plan_story
 from wattkeeper.simulation.world import World
@@ -52,10 +50,6 @@ async def _slowly(world: World) -> None:
     if world.seconds() % 50 == 0:
         await asyncio.sleep(0.004)
     assert world.clock.now() == before
-
-
-async def _guarded(seed: int, *, slow: bool = False) -> tuple[Score, Actions]:
-    return await run_guarded(plan_story(seconds=SECONDS, seed=seed), _slowly if slow else _ignore)
 
 
 @dataclass
@@ -102,8 +96,9 @@ def outcome(day: Day) -> Outcome:
     return Outcome(story=story, guarded=guarded, actions=actions, unguarded=unguarded)
 
 
-async def test_the_same_seed_gives_the_same_score_on_a_slower_machine() -> None:
-    assert await _guarded(5) == await _guarded(5, slow=True)
+async def test_the_same_seed_gives_the_same_score_on_a_slower_machine(outcome: Outcome) -> None:
+    slow = await run_guarded(plan_story(seconds=SECONDS, seed=1), _slowly)
+    assert slow == (outcome.guarded, outcome.actions)
 
 
 async def test_another_seed_is_another_day() -> None:
@@ -301,23 +296,24 @@ async def test_a_line_that_is_too_long_for_the_view_shows_that_it_goes_on(ascii_
     assert f"x{mark}" in capture.get()
 
 
-def test_json_on_stdout_is_nothing_but_json() -> None:
-    result = CliRunner().invoke(demo, ["--hours", "0.25", "-o", "json"])
-
-    assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["seed"] == 1
-    assert "The day begins" in result.stderr
-
-
-def test_a_recorded_trace_is_taken_and_its_factor_is_said(tmp_path: Path) -> None:
-    trace = tmp_path / "trace.csv"
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """The command, with a recorded trace for the first service."""
+    trace = tmp_path_factory.mktemp("traces") / "trace.csv"
     rows = "".join(f"2023-11-16 18:{minute:02d}:30.0,900,120\n" for minute in range(50))
     trace.write_text(f"TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}")
-    result = CliRunner().invoke(demo, ["--hours", "0.25", "--trace", str(trace), "-o", "json"])
+    return CliRunner().invoke(demo, ["--hours", "0.25", "--trace", str(trace), "-o", "json"])
 
-    assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["trace_factors"]["chat"] > 1
-    assert "chat: the recorded trace" in result.stderr
+
+def test_json_on_stdout_is_nothing_but_json(traced: Result) -> None:
+    assert traced.exit_code == 0, traced.output
+    assert json.loads(traced.stdout)["seed"] == 1
+    assert "The day begins" in traced.stderr
+
+
+def test_a_recorded_trace_is_taken_and_its_factor_is_said(traced: Result) -> None:
+    assert json.loads(traced.stdout)["trace_factors"]["chat"] > 1
+    assert "chat: the recorded trace" in traced.stderr
 
 
 def test_a_broken_trace_and_too_many_traces_are_said_in_a_sentence(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.random_worlds import worlds
 from tests.unit.guard.fleet import Fleet
 from wattkeeper.api.plan import Plan
 from wattkeeper.guard.guard import guard
@@ -22,7 +23,7 @@ def step(fleet: Fleet, rng: np.random.Generator) -> GuardedPlan:
     return guard(snapshot, Plan(grants=proposal), warm=True, demand_known=np.ones(count, dtype=np.bool_))
 
 
-@settings(max_examples=150, deadline=None)
+@worlds(60)
 @given(st.integers(0, 2**32 - 1), st.integers(5, 40))
 def test_the_guarded_sum_fits_or_only_falls_and_the_real_draw_never_outgrows_it(seed: int, ticks: int) -> None:
     fleet, rng = Fleet.random(seed), np.random.default_rng(seed + 1)
@@ -37,7 +38,7 @@ def test_the_guarded_sum_fits_or_only_falls_and_the_real_draw_never_outgrows_it(
         assert (fleet.draw() <= highest + SLACK_WATTS).all()
 
 
-@settings(max_examples=100, deadline=None)
+@worlds(40)
 @given(st.integers(0, 2**32 - 1))
 def test_after_a_cut_the_sum_ends_inside_unless_floors_stand_in_the_way(seed: int) -> None:
     fleet, rng = Fleet.random(seed), np.random.default_rng(seed + 1)

@@ -6,9 +6,10 @@ from dataclasses import fields, replace
 from typing import Any, cast
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.random_worlds import worlds
 from tests.unit.power.rows import NOW, budget_rows, floats, node_rows, pod_rows, readings, service_rows
 from wattkeeper.api.readings import Floats, Ints, Readings
 from wattkeeper.power.charges import Charges
@@ -117,7 +118,7 @@ def spoil(seen: Readings, seed: int, value: float) -> Readings:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@worlds(30)
 @given(seed=seeds, ticks=st.integers(0, 10))
 def test_upper_bounds_are_at_least_what_is_expected(seed: int, ticks: int) -> None:
     seen = cluster(seed)
@@ -125,7 +126,7 @@ def test_upper_bounds_are_at_least_what_is_expected(seed: int, ticks: int) -> No
     assert_sane(model.charges(drawing(seen, seed), now + 15.0))
 
 
-@settings(max_examples=100, deadline=None)
+@worlds(50)
 @given(seed=seeds, value=poison, ticks=st.integers(0, 5))
 def test_values_that_mean_nothing_never_spread(seed: int, value: float, ticks: int) -> None:
     seen = cluster(seed)
@@ -139,7 +140,7 @@ def test_values_that_mean_nothing_never_spread(seed: int, value: float, ticks: i
     assert_sane(model.charges(seen, now + 15.0))
 
 
-@settings(max_examples=100, deadline=None)
+@worlds(50)
 @given(seed=seeds, gone=st.lists(st.booleans(), min_size=NODES, max_size=NODES), ticks=st.integers(1, 70))
 @example(seed=1836503, gone=[True] * NODES, ticks=1)
 def test_readings_that_stop_lower_no_charge(seed: int, gone: list[bool], ticks: int) -> None:
@@ -177,7 +178,7 @@ def test_readings_that_stop_lower_no_charge(seed: int, gone: list[bool], ticks: 
             assert (values >= uppers(before)[name] - 1e-6).all(), name
 
 
-@settings(max_examples=60, deadline=None)
+@worlds(30)
 @given(seed=seeds)
 def test_a_checkpoint_gives_the_same_charges(seed: int) -> None:
     seen = cluster(seed)
@@ -206,7 +207,7 @@ def rows_taken(
     return replace(rows, **changed)
 
 
-@settings(max_examples=60, deadline=None)
+@worlds(30)
 @given(seed=seeds)
 def test_the_order_of_rows_is_of_no_account(seed: int) -> None:
     seen = cluster(seed)
@@ -238,7 +239,7 @@ def test_the_order_of_rows_is_of_no_account(seed: int) -> None:
     np.testing.assert_allclose(after.residual_watts, before.residual_watts)
 
 
-@settings(max_examples=60, deadline=None)
+@worlds(30)
 @given(seed=seeds, ticks=st.integers(0, 8))
 def test_every_pod_on_a_node_is_charged(seed: int, ticks: int) -> None:
     seen = cluster(seed)
@@ -252,7 +253,7 @@ def test_every_pod_on_a_node_is_charged(seed: int, ticks: int) -> None:
     assert (charges.unmanaged_upper_watts[1, others] > 0.0).all()
 
 
-@settings(max_examples=60, deadline=None)
+@worlds(30)
 @given(seed=seeds, ticks=st.integers(0, 8), stated=st.floats(0.0, 5_000.0))
 def test_watts_stated_by_a_policy_lower_nothing(seed: int, ticks: int, stated: float) -> None:
     seen = cluster(seed)
@@ -264,7 +265,7 @@ def test_watts_stated_by_a_policy_lower_nothing(seed: int, ticks: int, stated: f
     assert (after.pod_upper_watts >= before.pod_upper_watts - 1e-9).all()
 
 
-@settings(max_examples=60, deadline=None)
+@worlds(30)
 @given(seed=seeds, spike=st.floats(1_000.0, 300_000.0))
 def test_one_spike_raises_no_bound_of_a_replica(seed: int, spike: float) -> None:
     seen = cluster(seed)

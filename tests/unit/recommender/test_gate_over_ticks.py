@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.random_worlds import worlds
 from tests.unit.recommender.chaos import Chaos
 from tests.unit.recommender.gated_world import FIXED_WATTS, WINDOW_TICKS, GatedWorld, Workload, limits
 from wattkeeper.api.readings import PodPhase
@@ -241,7 +242,7 @@ def test_a_rack_with_room_again_is_avoided_no_more() -> None:
 # Whatever happens.
 
 
-@settings(max_examples=150, deadline=None)
+@worlds(60)
 @given(st.integers(0, 2**32 - 1), st.integers(5, 40))
 def test_what_may_draw_fits_or_only_falls_and_nothing_leaves_the_gate_beyond_grants_and_surges(
     seed: int, ticks: int
@@ -262,7 +263,7 @@ def test_what_may_draw_fits_or_only_falls_and_nothing_leaves_the_gate_beyond_gra
         highest = guarded
 
 
-@settings(max_examples=60, deadline=None)
+@worlds(30)
 @given(st.integers(0, 2**32 - 1))
 def test_once_everybody_calms_down_all_that_is_granted_runs(seed: int) -> None:
     chaos = Chaos(seed)

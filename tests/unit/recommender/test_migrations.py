@@ -6,9 +6,10 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.random_worlds import worlds
 from tests.unit.recommender.chaos import Chaos
 from tests.unit.recommender.gated_world import GatedWorld, Moving, Workload, limits
 from wattkeeper.api.readings import PodPhase
@@ -311,7 +312,7 @@ def test_one_that_has_its_watts_keeps_them_before_a_higher_priority() -> None:
 # Whatever happens.
 
 
-@settings(max_examples=100, deadline=None)
+@worlds(40)
 @given(st.integers(0, 2**32 - 1), st.integers(5, 30))
 def test_whatever_moves_the_sum_fits_or_only_falls_and_no_grant_is_lower_for_it(seed: int, ticks: int) -> None:
     chaos = Chaos(seed, moves=0.4)
