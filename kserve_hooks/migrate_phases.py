@@ -86,8 +86,11 @@ def advance(one: Moving, disruptions: Disruptions, options: PhaseOptions, now: f
             return _surging(one, now)
         case "Waiting":
             return _waiting(one, disruptions, now)
-        case _:
+        case "Shrinking":
             return _shrinking(one, disruptions, options, now)
+        case phase:
+            message = f"This version knows no phase {phase}: whatever was changed is taken back."
+            return roll_back(one, "PhaseUnknown", message, now)
 
 
 def begin(one: Moving, now: float) -> list[Action]:

@@ -107,6 +107,14 @@ async def test_an_old_pod_that_goes_by_itself_leaves_nothing_to_move(scene: Scen
     assert await settled(scene) == ("Succeeded", "PodGone")
 
 
+async def test_a_phase_that_another_version_wrote_rolls_back(scene: Scene) -> None:
+    await scene.open("none")
+    await scene.until("Waiting")
+    found = scene.migration()
+    scene.world.cluster.replace(replace(found, status=replace(found.status, phase="Resting")))
+    assert await settled(scene) == ("Failed", "PhaseUnknown")
+
+
 async def test_a_new_pod_that_dies_rolls_back(scene: Scene) -> None:
     await scene.open()
     await scene.until("Waiting")
