@@ -45,7 +45,7 @@ test-cluster: $(INSTALLED) ## Run the tests on a real control plane (REQUIRE_CLU
 	@if [ "$${REQUIRE_CLUSTER:-}" = 1 ]; then $(PYTHON) -m scripts.require_ran $(CLUSTER_REPORT); fi
 
 .PHONY: worlds
-worlds: $(INSTALLED) ## Hold the long properties against ten times as many random worlds (N=10, about 15 minutes).
+worlds: $(INSTALLED) ## Hold the long properties against N times (10) as many random worlds.
 	WORLDS=$(or $(N),10) $(BIN)/pytest $$(grep -rl random_worlds tests/unit --include='test_*.py') $(PARALLEL) $(PYTEST_FLAGS)
 
 .PHONY: lint
