@@ -121,6 +121,16 @@ class ScalerSettings(BaseSettings):
     warm_up_ticks: int = Field(default=3, ge=1)
     """Ticks with complete caches before a new leader changes anything."""
 
+    nearly_used_up_share: float = Field(default=0.9, gt=0.0, le=1.0)
+    """Pods could move away from a budget of whose limit more than this share is guarded (modes Migrate and Kill)."""
+
+    headroom_share: float = Field(default=0.8, gt=0.0, le=1.0)
+    """They move to where all budgets stay below this share. It is less than WATTKEEPER_NEARLY_USED_UP_SHARE, or pods
+    would go back and forth."""
+
+    settled_seconds: float = Field(default=600.0, ge=0.0)
+    """A younger pod moves nowhere, in seconds: wherever it came from, it has only just arrived."""
+
     hpa_tolerance: float = Field(default=0.1, ge=0.0, lt=1.0)
     """The controller manager's --horizontal-pod-autoscaler-tolerance, as a fraction; in force where a ScaledObject
     sets none of its own."""
@@ -138,7 +148,10 @@ class ScalerSettings(BaseSettings):
             raise ValueError("prometheus_url and scrape_urls exclude each other: set one")
         if self.read_seconds >= self.tick_seconds:
             raise ValueError("read_seconds must be less than tick_seconds, else rounds pile up")
-        if not all(math.isfinite(value) for value in (self.tick_seconds, self.state_seconds, self.drain_seconds)):
+        if self.headroom_share >= self.nearly_used_up_share:
+            raise ValueError("headroom_share must be less than nearly_used_up_share, else pods go back and forth")
+        durations = (self.tick_seconds, self.state_seconds, self.drain_seconds, self.settled_seconds)
+        if not all(map(math.isfinite, durations)):
             raise ValueError("durations must be finite")
         return self
 

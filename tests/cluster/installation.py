@@ -7,9 +7,10 @@ that the chart passes, made faster where a test would only wait.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import aiohttp
 
@@ -52,9 +53,12 @@ class Replica:
 class Installation:
     """Two replicas under the chart's own service account."""
 
-    def __init__(self, plane: Plane, *, reach: Reach | None = None) -> None:
-        """Takes where to run, and how each replica reaches the API server."""
+    def __init__(
+        self, plane: Plane, *, reach: Reach | None = None, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Takes where to run, how each replica reaches the API server, and further settings."""
         self._plane = plane
+        self._settings = settings
         self._reach = reach or straight(plane)
         self.replicas: list[Replica] = []
 
@@ -96,6 +100,7 @@ class Installation:
             "WATTKEEPER_STATE_SECONDS": "5",
             "WATTKEEPER_STALE_TICKS": "5",
             "WATTKEEPER_ACTUATION_WINDOW_SECONDS": str(ACTUATION_WINDOW_SECONDS),
+            **self._settings,
         }
         program = Path(sys.executable).with_name("wattkeeper")
         process = self._plane.run(Command(name=name, arguments=(str(program), "scaler"), environment=environment))

@@ -136,7 +136,11 @@ async def _until_stopped(service: RecommenderService, server: ScalerServer) -> N
 
 def _recommenders(settings: ScalerSettings) -> Callable[[], Recommender]:
     recommender_settings = RecommenderSettings(
-        actuation_window_seconds=settings.actuation_window_seconds, warm_up_ticks=settings.warm_up_ticks
+        actuation_window_seconds=settings.actuation_window_seconds,
+        warm_up_ticks=settings.warm_up_ticks,
+        nearly_used_up_share=settings.nearly_used_up_share,
+        headroom_share=settings.headroom_share,
+        settled_seconds=settings.settled_seconds,
     )
     try:
         create(settings.algorithm, {})  # Said at the start, not when this replica first leads.

@@ -28,8 +28,6 @@ from wattkeeper.recommender.violations import NOT_NAMED, early
 MOST_OF_DOMAIN: Final = 3
 MOST_OF_SERVICE: Final = 2
 """Of a domain's pods: moves take minutes, and the picture is another one after each."""
-SETTLED_SECONDS: Final = 600.0
-"""A younger pod does not move: wherever it came from, it has only just arrived."""
 _MOST_LOOKED_AT: Final = 256
 """Pods that are held against all places, so that a tick is short however many domains are nearly used up."""
 
@@ -57,6 +55,7 @@ class MovablePods:
 
     def __init__(self, settings: RecommenderSettings) -> None:
         self._high, self._low = settings.nearly_used_up_share, settings.headroom_share
+        self._settled_seconds = settings.settled_seconds
         self._nearly: frozenset[str] = frozenset()
         self._before: dict[str, tuple[int, str]] = {}
         self._said: dict[ServiceKey, tuple[MovablePod, ...]] = {}
@@ -126,7 +125,7 @@ class MovablePods:
         chosen = (pods.phase == PodPhase.RUNNING) & (pods.service >= 0) & (pods.node >= 0) & (pods.group < 0)
         rows = np.flatnonzero(chosen)
         rows = rows[mobile[pods.service[rows]] & concerned[pods.node[rows]]]
-        rows = rows[known[rows] | (pods.created[rows] <= scene.now - SETTLED_SECONDS)]
+        rows = rows[known[rows] | (pods.created[rows] <= scene.now - self._settled_seconds)]
         _, priority = np.unique(services.priority, return_inverse=True)
         turn = priority[pods.service[rows]] * 2 + ~known[rows]
         rows = rows[early(nodes.place[pods.node[rows]], turn) | known[rows]]

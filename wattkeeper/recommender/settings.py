@@ -18,6 +18,7 @@ class RecommenderSettings:
         nearly_used_up_share: pods could move away from a domain whose planned guarded sum is above this share of its
             limit.
         headroom_share: they move to domains that stay below this share.
+        settled_seconds: a younger pod does not move: wherever it came from, it has only just arrived.
         history_ticks: how many past ticks an algorithm is shown.
     """
 
@@ -26,4 +27,5 @@ class RecommenderSettings:
     demand_stale_intervals: float = 3.0
     nearly_used_up_share: float = 0.9
     headroom_share: float = 0.8
+    settled_seconds: float = 600.0
     history_ticks: int = 120

@@ -13,7 +13,7 @@ from tests.unit.power.rows import NOW
 from tests.unit.recommender.correction_scene import TICK, APod, AService, Hall
 from wattkeeper.api.power_recommendation import MovablePod
 from wattkeeper.api.readings import Mode, PodPhase, Published, ServiceKey
-from wattkeeper.recommender.movable import MOST_OF_DOMAIN, MOST_OF_SERVICE, SETTLED_SECONDS, MovablePods
+from wattkeeper.recommender.movable import MOST_OF_DOMAIN, MOST_OF_SERVICE, MovablePods
 from wattkeeper.recommender.settings import RecommenderSettings
 
 LIMIT = 1_000.0
@@ -116,7 +116,7 @@ def test_the_domain_around_both_needs_room_while_both_pods_are_there() -> None:
 @pytest.mark.parametrize(
     "pod",
     [
-        APod(name="young", created=NOW - SETTLED_SECONDS + 1.0),
+        APod(name="young", created=NOW - RecommenderSettings().settled_seconds + 1.0),
         APod(name="loads", phase=PodPhase.LOADING),
         APod(name="goes", phase=PodPhase.TERMINATING),
         APod(name="of-a-group", group=1),

@@ -26,6 +26,8 @@ def test_the_environment_sets_what_options_do_not(monkeypatch: pytest.MonkeyPatc
         ({"tls_client_ca": Path("ca.crt")}, "without tls_certificate"),
         ({"prometheus_url": "http://p", "scrape_urls": ("http://a",)}, "exclude each other"),
         ({"tick_seconds": 2.0}, "read_seconds must be less"),
+        ({"headroom_share": 0.9}, "headroom_share must be less"),
+        ({"settled_seconds": float("inf")}, "must be finite"),
         ({"tick_seconds": float("inf")}, "finite"),
         ({"stale_ticks": 1.0}, "greater than or equal to 2"),
         ({"hpa_tolerance": 1.0}, "less than 1"),
