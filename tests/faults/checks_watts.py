@@ -73,16 +73,20 @@ class NoPodLandsOverBudget(Check):
 
     def __init__(self, witness: Witness) -> None:
         super().__init__(witness)
-        self._let_out: dict[str, Decision] = {}
+        self._let_out: dict[str, list[Decision]] = {}
 
     @override
     def trying(self, call: Call) -> None:
-        """A patch without an answer may be through: its pod is counted as out from then on, and it is sent again."""
+        """A patch without an answer may be through: its pod is counted as out from then on, and it is sent again.
+
+        One that was refused is decided on anew. Which of these tries took the gate off is not told apart: what allowed
+        one of them allows the landing.
+        """
         if call.verb == "open_gate" and self.witness.decisions:
             uid, newest = call.args[0].metadata.uid, self.witness.decisions[-1]
-            before = self._let_out.get(uid)
-            if before is None or newest.result.now - before.result.now > _SENT_AGAIN_SECONDS:
-                self._let_out[uid] = newest
+            tries = self._let_out.get(uid, [])
+            lately = [one for one in tries if newest.result.now - one.result.now <= _SENT_AGAIN_SECONDS]
+            self._let_out[uid] = [*lately, newest]
 
     @override
     def pod(self, old: Pod | None, new: Pod | None) -> None:
@@ -90,17 +94,21 @@ class NoPodLandsOverBudget(Check):
             return
         uid, key = new.metadata.uid, service_of(new)
         self.witness.counts["gates opened"] += _gated(old) and not _gated(new)
-        decision = self._let_out.get(uid)
-        if decision is None or key is None or old.spec.node_name or not new.spec.node_name:
+        decisions = self._let_out.get(uid, [])
+        if not decisions or key is None or old.spec.node_name or not new.spec.node_name:
             return
-        if decision.row(key.name) < 0 or not decision.result.warm:
+        if any(one.row(key.name) < 0 or not one.result.warm for one in decisions):
             return
         node = self.witness.cluster.view.get(Node, "", new.spec.node_name)
         rack = "" if node is None else node.metadata.labels["rack"]
         for budget in (rack, ROW):
-            row = decision.domain(budget)
-            if row >= 0 and decision.result.plan.over_watts[row] > _ROUNDING:
+            if all(_over(one, budget) for one in decisions):
                 self.fail(f"{new.metadata.name} was let out and landed in {budget}, which was over")
+
+
+def _over(decision: Decision, budget: str) -> bool:
+    row = decision.domain(budget)
+    return row >= 0 and bool(decision.result.plan.over_watts[row] > _ROUNDING)
 
 
 class WattsComeInside(Check):
