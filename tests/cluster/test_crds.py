@@ -177,6 +177,7 @@ async def test_the_server_fills_in_the_defaults_that_the_structs_have(api: Api) 
         "selector": SELECTOR,
         "mode": "Off",
         "priority": 0,
+        "rollout": "Surge",
         "minReplicas": 0,
         "maxReplicas": 100,
         "demand": {"metric": "Requests", "targetPerReplica": 4, "stabilizationSeconds": 300},
@@ -227,6 +228,7 @@ async def test_people_find_the_kinds_by_short_names_and_category(api: Api) -> No
         "PowerBudget": ["pb"],
         "PowerCappingPolicy": ["pcp"],
         "PowerRecommendation": ["prec"],
+        "PowerMigration": ["pm"],
     }
     assert all(one["categories"] == ["wattkeeper"] for one in kinds.values())
     assert not kinds["PowerBudget"]["namespaced"]
