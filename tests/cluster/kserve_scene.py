@@ -117,7 +117,8 @@ class Scene:
             return (found is not None) == there
 
         what = f"ScaledObject {name} is {'there' if there else 'gone'}"
-        await self.bench.wait_for(as_wanted, what=what, timeout_seconds=SETTLE_SECONDS)
+        # What was refused once is tried again after a minute.
+        await self.bench.wait_for(as_wanted, what=what, timeout_seconds=2 * SETTLE_SECONDS)
 
     async def wait_actuated(self, reason: str, *, target: str = TARGET, kind: str = "deployment") -> Object:
         """Waits until the condition Actuated gives a reason, and returns the status."""
