@@ -123,18 +123,17 @@ class Kills:
         note = _noted(one)
         if one.enforced and not fresh:
             return _killing(note)
-        violations = in_turn(one) if _kills(one) else []
+        violations = in_turn(one) if one.may("Kill") else []
         if note == NOTHING_NOTED and not violations and not replaces(one):
             return Killing()
         service, pods = key_of(one.recommendation), self._disruptions.pods
-        moving = self._moving
         marked: dict[str, Pod] = {}
         if service.kind == "Deployment":
             for violation in violations:
                 named = named_pods(violation, service, pods) if violation.type in MARKED else ()
-                marked |= {pod.metadata.uid: pod for _, pod in named if pod.metadata.uid not in moving}
+                marked |= {pod.metadata.uid: pod for _, pod in named if pod.metadata.uid not in self._moving}
         costs = weigh(tuple(marked.values()), pods, service, note.costs, self._costed, now)
-        step = self._step(one, note, violations, moving, now)
+        step = self._step(one, note, violations, now)
         if step.note.evicted is None or step.note.evicted.reason == ROLLOUT:
             step = self._replaced(one, step, now)
         made = _killing(replace(step.note, costs=costs.notes))
@@ -173,7 +172,7 @@ class Kills:
         self._costed = {uid: at for uid, at in self._costed.items() if now - at < LATE_SECONDS}
         self._evicted = {uid: at for uid, at in self._evicted.items() if now - at < LATE_SECONDS}
 
-    def _step(self, one: Capped, note: Kill, violations: list[Violation], moving: frozenset[str], now: float) -> _Step:
+    def _step(self, one: Capped, note: Kill, violations: list[Violation], now: float) -> _Step:
         """Returns the next step of evicting for violations: judge the last one, do what is noted, or note another."""
         last = note.evicted
         if last is not None and last.reason == ROLLOUT:
@@ -190,7 +189,7 @@ class Kills:
         due = [each for each in violations if is_due(one, each, now)]
         if due and note.without_effect >= self._options.limit:
             return _Step(note=note, findings=(_stopped(due[0], note.without_effect),))
-        return self._first(one, note, due, moving, now)
+        return self._first(one, note, due, now)
 
     def _again(
         self, one: Capped, note: Kill, last: PodEviction, pod: Pod, violations: list[Violation], now: float
@@ -222,13 +221,13 @@ class Kills:
         count = {"yes": 0, "no": note.without_effect + 1, "unknown": note.without_effect}[effect]
         return replace(note, evicted=None, without_effect=count)
 
-    def _first(self, one: Capped, note: Kill, due: list[Violation], moving: frozenset[str], now: float) -> _Step:
+    def _first(self, one: Capped, note: Kill, due: list[Violation], now: float) -> _Step:
         """Notes the first pod that may be evicted, or says why the first one that has to be may not."""
         service, pods = key_of(one.recommendation), self._disruptions.pods
         why: Finding | None = None
         for violation in due:
             for named, pod in named_pods(violation, service, pods):
-                if named.uid in moving or not _waited(one, note, violation, named.uid, now):
+                if named.uid in self._moving or not _waited(one, note, violation, named.uid, now):
                     continue
                 budget = _budget(one, violation)
                 claim = self._disruptions.claim(one, pod, budget=budget, now=now)
@@ -276,10 +275,6 @@ def _noted(one: Capped) -> Kill:
 
 def _killing(note: Kill) -> Killing:
     return Killing(note=None if note == NOTHING_NOTED else note)
-
-
-def _kills(one: Capped) -> bool:
-    return one.may("Kill")
 
 
 def _without_rollout(note: Kill) -> Kill:

@@ -52,6 +52,9 @@ class WaitingPod(Wire, frozen=True, kw_only=True):
     missing_watts: Annotated[float, Meta(description="What that budget lacks, in watts.")] = 0.0
 
 
+ViolationType = Literal["Budget", "Replicas", "Slipped", "Performance"]
+
+
 class ViolatingPod(Wire, frozen=True, kw_only=True):
     """A pod that has to go."""
 
@@ -64,7 +67,7 @@ class Violation(Wire, frozen=True, kw_only=True):
     """What is not as it should be, and the pods that have to go for it."""
 
     type: Annotated[
-        Literal["Budget", "Replicas", "Slipped", "Performance"],
+        ViolationType,
         Meta(
             description="Budget: a budget is over its limit. Replicas: more run than are granted. Slipped: pods run "
             "that nobody granted watts. Performance: tokens per joule are below the policy's target."

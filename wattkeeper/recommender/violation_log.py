@@ -12,12 +12,12 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from wattkeeper.api.instants import format_instant
-from wattkeeper.api.power_recommendation import ViolatingPod, Violation
+from wattkeeper.api.power_recommendation import ViolatingPod, Violation, ViolationType
 from wattkeeper.api.readings import Ints, PodRows, Published, Readings, ServiceKey
 from wattkeeper.recommender.violations import NOT_NAMED
 
@@ -28,7 +28,6 @@ MOST_OF_TYPE: Final = 10
 _WATTS_SHARE: Final = 0.1
 """Watts follow the model a little every tick; a figure stands until it is off by more than this share."""
 
-ViolationType = Literal["Budget", "Replicas", "Slipped", "Performance"]
 TYPES: Final[tuple[ViolationType, ...]] = ("Budget", "Replicas", "Slipped", "Performance")
 
 

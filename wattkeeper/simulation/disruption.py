@@ -7,10 +7,12 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from wattkeeper.api.power_migration import PowerMigration, PowerMigrationStatus
+from wattkeeper.api.readings import PodPhase
 from wattkeeper.cluster.actuation import FINALIZER
 from wattkeeper.cluster.disruption import DELETION_COST
 from wattkeeper.cluster.errors import ConflictError, NotFoundError, ProtectedError
 from wattkeeper.cluster.objects import Pod, PodDisruptionBudget
+from wattkeeper.recommender.pods import phase_of
 from wattkeeper.simulation.actuation import StatusParts
 from wattkeeper.simulation.store import ObjectStore
 
@@ -64,12 +66,8 @@ class DisruptionObjects:
 
     def serving_pods(self, namespace: str) -> frozenset[str]:
         """Returns the UIDs of pods that are ready: a Service of theirs follows at once."""
-        ready: set[str] = set()
-        for pod in self._objects.all(Pod).values():
-            is_ready = any(one.type == "Ready" and one.status == "True" for one in pod.status.conditions)
-            if pod.metadata.namespace == namespace and is_ready and not pod.metadata.deletion_timestamp:
-                ready.add(pod.metadata.uid)
-        return frozenset(ready)
+        pods = (pod for pod in self._objects.all(Pod).values() if pod.metadata.namespace == namespace)
+        return frozenset(pod.metadata.uid for pod in pods if phase_of(pod) is PodPhase.RUNNING)
 
     def create_migration(self, new: PowerMigration) -> None:
         """Creates a migration."""

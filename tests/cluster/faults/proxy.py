@@ -11,7 +11,7 @@ import json
 import ssl
 import threading
 from collections.abc import Awaitable, Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from typing import Final
 
 import aiohttp
@@ -196,7 +196,7 @@ class FaultProxy:
             rules = tuple(self._rules)
         return next((rule.fault for rule in rules if rule.befalls(asked)), None)
 
-    def _ask(self, request: web.BaseRequest, asked: Asked) -> aiohttp.client._RequestContextManager:  # pyright: ignore[reportPrivateUsage]  (aiohttp names it nowhere else)
+    def _ask(self, request: web.BaseRequest, asked: Asked) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         if self._session is None:
             raise RuntimeError("use the proxy inside `with`")
         return self._session.request(

@@ -21,7 +21,7 @@ from wattkeeper.api.power_capping_policy import (
     PowerCappingPolicySpec,
     ViolationRules,
 )
-from wattkeeper.api.power_recommendation import Kill, PowerRecommendation, ViolatingPod, Violation
+from wattkeeper.api.power_recommendation import Kill, PowerRecommendation, ViolatingPod, Violation, ViolationType
 from wattkeeper.cluster.disruption import DELETION_COST
 from wattkeeper.cluster.objects import Deployment, Node, Pod
 
@@ -77,12 +77,12 @@ class KillScene:
         status = replace(found.status, violations=violations, slipped_pods=slipped, conditions=conditions)
         await world.cluster.write_status(replace(found, status=status))
 
-    def violation(self, type_: str, *names: str, watts: float | None = None, ago: float = 0.0) -> Violation:
+    def violation(self, type_: ViolationType, *names: str, watts: float | None = None, ago: float = 0.0) -> Violation:
         """Returns what the leader says of pods; UIDs are those of the pods that have the names now."""
         wasted = 100.0 if type_ == "Performance" else 0.0
         named = tuple(ViolatingPod(name=name, uid=f"uid-{name}", watts=700.0) for name in names)
         return Violation(
-            type=type_,  # pyright: ignore[reportArgumentType] - tests name types that there are.
+            type=type_,
             since=format_instant(self.world.clock.now() - ago),
             budget="rack-a" if type_ == "Budget" else "",
             watts=wasted if watts is None else watts,

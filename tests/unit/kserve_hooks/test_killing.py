@@ -13,6 +13,7 @@ from tests.unit.kserve_hooks.pods_scene import pdb, pod
 from tests.unit.kserve_hooks.world import World
 from wattkeeper.api.meta import ScaleTargetRef
 from wattkeeper.api.power_capping_policy import Mode
+from wattkeeper.api.power_recommendation import ViolationType
 from wattkeeper.cluster.errors import ForbiddenError, ProtectedError, UnreachableError
 from wattkeeper.cluster.objects import Pod
 from wattkeeper.recommender.pods import LWS_NAME_LABEL
@@ -97,7 +98,9 @@ async def test_the_right_pod_that_goes_by_itself_is_the_end_of_it(scene: KillSce
 
 
 @pytest.mark.parametrize("type_", ["Budget", "Replicas", "Slipped", "Performance"])
-async def test_a_pod_that_is_still_there_when_its_violation_has_lasted_is_evicted(scene: KillScene, type_: str) -> None:
+async def test_a_pod_that_is_still_there_when_its_violation_has_lasted_is_evicted(
+    scene: KillScene, type_: ViolationType
+) -> None:
     lasts = 300.0 if type_ == "Performance" else LASTS
     await scene.violate(scene.violation(type_, "p2", watts=900.0))
     await scene.passes(lasts - 4)

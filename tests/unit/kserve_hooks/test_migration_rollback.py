@@ -188,7 +188,7 @@ async def test_a_pod_disruption_budget_that_forbids_late_keeps_the_old_pod(scene
     assert await settled(scene) == ("Failed", "DeadlinePassed")
 
 
-async def test_a_deletion_cost_that_shows_late_is_taken_back_too(scene: Scene) -> None:
+async def test_a_deletion_cost_that_shows_late_is_taken_back_too(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     await scene.open()
     await scene.until("Waiting")
     cost = scene.world.cluster.set_deletion_cost
@@ -197,10 +197,10 @@ async def test_a_deletion_cost_that_shows_late_is_taken_back_too(scene: Scene) -
         scene.world.cluster.late.stand_still(Pod)
         await cost(pod, value)
 
-    scene.world.cluster.set_deletion_cost = lost  # pyright: ignore[reportAttributeAccessIssue]
-    while not scene.costs():
-        await scene.turns()
-    scene.world.cluster.set_deletion_cost = cost  # pyright: ignore[reportAttributeAccessIssue]
+    with monkeypatch.context() as patch:
+        patch.setattr(scene.world.cluster, "set_deletion_cost", lost)
+        while not scene.costs():
+            await scene.turns()
     scene.mode = "Scale"
     await scene.turns(6)
     assert scene.phase() == "RollingBack"
