@@ -32,6 +32,7 @@ from tests.cluster.controlplane.plane import Plane, find_tools
 from tests.cluster.controlplane.suites import KSERVE, LEADER_WORKER_SETS, Suite
 from tests.cluster.faults.proxy import FaultProxy
 from tests.cluster.installation import Installation
+from tests.cluster.installed import installed
 from tests.cluster.loop import Loop
 
 HERE = Path(__file__).resolve().parent
@@ -146,18 +147,8 @@ def installation(plane: Plane) -> Iterator[Installation]:
 
     Its leader deletes recommendations of services that it does not know, so those that other tests write would vanish.
     """
-    made = Installation(plane)
-
-    async def install() -> None:
-        async with Api(plane.connection) as api:
-            await made.install(api)
-
-    try:
-        # Processes die with the thread that starts them, so this must be the main one: no loop runs here yet.
-        asyncio.run(install())
+    with installed(plane, Installation(plane)) as made:
         yield made
-    finally:
-        made.kill_all()
 
 
 @pytest.fixture(scope="module")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
 from tests.cluster.actuator import Actuators
-from tests.cluster.controlplane.api import Api, Object
+from tests.cluster.controlplane.api import Object
 from tests.cluster.controlplane.plane import Plane
 from tests.cluster.controlplane.workloads import inference_service
 from tests.cluster.installation import Installation
+from tests.cluster.installed import installed
 from tests.cluster.loop import GROUP, SETTLE_SECONDS, Loop
 
 KSERVE: Final = "serving.kserve.io/v1beta1"
@@ -27,18 +27,8 @@ PLENTY_WATTS: Final = 60_000.0
 @contextmanager
 def running_actuators(plane: Plane, installation: Installation) -> Generator[Actuators]:
     """Runs the actuator as the chart installs it."""
-    made = Actuators(plane, installation.address)
-
-    async def install() -> None:
-        async with Api(plane.connection) as api:
-            await made.install(api)
-
-    try:
-        # From the main thread: processes die with the thread that starts them.
-        asyncio.run(install())
+    with installed(plane, Actuators(plane, installation.address)) as made:
         yield made
-    finally:
-        made.kill_all()
 
 
 class Scene:

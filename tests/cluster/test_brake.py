@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 
@@ -10,11 +9,12 @@ import pytest
 
 from tests.cluster.actuator import Actuators
 from tests.cluster.blockable import BlockablePort
-from tests.cluster.controlplane.api import Api, Object
+from tests.cluster.controlplane.api import Object
 from tests.cluster.controlplane.plane import Plane
 from tests.cluster.controlplane.processes import free_ports
 from tests.cluster.controlplane.workloads import inference_service
 from tests.cluster.installation import Installation
+from tests.cluster.installed import installed
 from tests.cluster.loop import SETTLE_SECONDS, Loop, scaled_object
 
 KEDA = "keda.sh/v1alpha1"
@@ -31,18 +31,8 @@ def port() -> int:
 @pytest.fixture(scope="module")
 def actuators(plane: Plane, kserve: None, lws: None, installation: Installation, port: int) -> Iterator[Actuators]:
     """The actuator as the chart installs it, asking at the port that triggers name."""
-    made = Actuators(plane, f"127.0.0.1:{port}")
-
-    async def install() -> None:
-        async with Api(plane.connection) as api:
-            await made.install(api)
-
-    try:
-        # From the main thread: processes die with the thread that starts them.
-        asyncio.run(install())
+    with installed(plane, Actuators(plane, f"127.0.0.1:{port}")) as made:
         yield made
-    finally:
-        made.kill_all()
 
 
 class Scene:

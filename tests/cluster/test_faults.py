@@ -6,19 +6,18 @@ replica, is what the proxy has let through.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import pytest
 
 from tests.cluster.actuator import Actuators
 from tests.cluster.ceiling_scene import ORIGINAL, ceiling_scene
-from tests.cluster.controlplane.api import Api
 from tests.cluster.controlplane.bench import Bench
 from tests.cluster.controlplane.plane import Plane
 from tests.cluster.faults.asked import Asked, asks, first_of_each, watches, writes
 from tests.cluster.faults.proxy import FaultProxy
 from tests.cluster.faults.rules import Answer, Break, Delay, Expire, Fault, Hang, LoseAnswer
+from tests.cluster.installed import installed
 
 WRITE_FAULTS = [
     Answer(status=409),
@@ -40,18 +39,10 @@ def _said(fault: Fault) -> str:
 @pytest.fixture(scope="module")
 def actuators(plane: Plane, kserve: None, proxy: FaultProxy) -> Iterator[Actuators]:
     """The actuator as the chart installs it, behind the proxy; it asks no scaler, because there is none."""
-    made = Actuators(plane, "127.0.0.1:1", reach=proxy.door, settings={"WATTKEEPER_SCALER_CHECK": "false"})
-
-    async def install() -> None:
-        async with Api(plane.connection) as api:
-            await made.install(api)
-
-    try:
-        # From the main thread: processes die with the thread that starts them.
-        asyncio.run(install())
+    with installed(
+        plane, Actuators(plane, "127.0.0.1:1", reach=proxy.door, settings={"WATTKEEPER_SCALER_CHECK": "false"})
+    ) as made:
         yield made
-    finally:
-        made.kill_all()
 
 
 pytestmark = pytest.mark.usefixtures("actuators")

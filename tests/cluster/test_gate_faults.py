@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from tests.cluster.admission import AdmissionPlugin
-from tests.cluster.controlplane.api import Api
 from tests.cluster.controlplane.plane import Plane
 from tests.cluster.faults.asked import first_of_each, writes
 from tests.cluster.faults.proxy import FaultProxy
@@ -17,24 +15,15 @@ from tests.cluster.faults.rules import Answer, Fault, LoseAnswer
 from tests.cluster.gate_room import PLENTY, GateRoom
 from tests.cluster.gate_watch import watching
 from tests.cluster.installation import Installation
+from tests.cluster.installed import installed
 from tests.cluster.loop import Loop
 
 
 @pytest.fixture(scope="module")
 def installation(plane: Plane, proxy: FaultProxy) -> Iterator[Installation]:
     """Wattkeeper as the chart installs it, behind the proxy."""
-    made = Installation(plane, reach=proxy.door)
-
-    async def install() -> None:
-        async with Api(plane.connection) as api:
-            await made.install(api)
-
-    try:
-        # From the main thread: processes die with the thread that starts them.
-        asyncio.run(install())
+    with installed(plane, Installation(plane, reach=proxy.door)) as made:
         yield made
-    finally:
-        made.kill_all()
 
 
 @pytest.fixture

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import pytest
 
 from tests.cluster.actuator import Actuators
 from tests.cluster.ceiling_scene import SETTLE_SECONDS
-from tests.cluster.controlplane.api import Api, Object
+from tests.cluster.controlplane.api import Object
 from tests.cluster.controlplane.bench import Bench
 from tests.cluster.controlplane.plane import Plane
 from tests.cluster.faults.asked import asks, first_of_each, writes
 from tests.cluster.faults.proxy import FaultProxy
 from tests.cluster.faults.rules import Answer, Fault, LoseAnswer
+from tests.cluster.installed import installed
 from tests.cluster.loop import GROUP
 from wattkeeper.api.instants import format_instant
 from wattkeeper.cluster.clock import SystemClock
@@ -31,18 +31,8 @@ FAST = {
 @pytest.fixture(scope="module")
 def actuators(plane: Plane, proxy: FaultProxy) -> Iterator[Actuators]:
     """The actuator as the chart installs it, behind the proxy; it asks no scaler, because there is none."""
-    made = Actuators(plane, "127.0.0.1:1", reach=proxy.door, settings=FAST)
-
-    async def install() -> None:
-        async with Api(plane.connection) as api:
-            await made.install(api)
-
-    try:
-        # From the main thread: processes die with the thread that starts them.
-        asyncio.run(install())
+    with installed(plane, Actuators(plane, "127.0.0.1:1", reach=proxy.door, settings=FAST)) as made:
         yield made
-    finally:
-        made.kill_all()
 
 
 pytestmark = pytest.mark.usefixtures("actuators")

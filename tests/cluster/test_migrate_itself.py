@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import pytest
 
 from tests.cluster.actuator import Actuators
 from tests.cluster.admission import AdmissionPlugin
-from tests.cluster.controlplane.api import Api
 from tests.cluster.controlplane.plane import Plane
 from tests.cluster.installation import Installation
+from tests.cluster.installed import installed
 from tests.cluster.kserve_scene import running_actuators
 from tests.cluster.loop import Loop
 from tests.cluster.racks import MOVE_SECONDS, PHASES, REPLICAS, Racks
@@ -21,18 +20,8 @@ from wattkeeper.api.power_migration import migration_name
 @pytest.fixture(scope="module")
 def installation(plane: Plane) -> Iterator[Installation]:
     """Wattkeeper as the chart installs it, with pods that may move as soon as they are there."""
-    made = Installation(plane, settings={"WATTKEEPER_SETTLED_SECONDS": "0"})
-
-    async def install() -> None:
-        async with Api(plane.connection) as api:
-            await made.install(api)
-
-    try:
-        # From the main thread: processes die with the thread that starts them.
-        asyncio.run(install())
+    with installed(plane, Installation(plane, settings={"WATTKEEPER_SETTLED_SECONDS": "0"})) as made:
         yield made
-    finally:
-        made.kill_all()
 
 
 @pytest.fixture(scope="module")
