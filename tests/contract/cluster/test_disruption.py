@@ -89,7 +89,7 @@ def on_the_twin() -> Place:
             )
 
     def serve(pod: Pod) -> None:
-        twin.replace(replace(pod, status=READY))
+        twin.replace(replace(pod, spec=replace(pod.spec, node_name="n1"), status=READY))
 
     return Place(
         cluster=twin,
