@@ -31,7 +31,7 @@ from kserve_hooks.violating import (
     named_pods,
 )
 from wattkeeper.api.conditions import Finding
-from wattkeeper.api.instants import format_instant, parse_instant
+from wattkeeper.api.instants import format_instant
 from wattkeeper.api.power_migration import FINISHED, PowerMigration
 from wattkeeper.api.power_recommendation import Kill, PodEviction, ViolatingPod, Violation
 from wattkeeper.cluster.interface import View
@@ -51,7 +51,8 @@ class KillOptions:
 
     Attributes:
         limit: so many evictions in a row without effect, and a service's pods are evicted no more.
-        settle_seconds: how long after an eviction its effect shows at the latest, beside the violation's own duration.
+        settle_seconds: how long after an evicted pod is gone its effect shows at the latest, beside the violation's own
+            duration.
     """
 
     limit: int = 3
@@ -110,6 +111,9 @@ class Kills:
         self._options = options
         self._costed: dict[str, float] = {}
         self._evicted: dict[str, float] = {}
+        # Since when evicted pods are gone, by UID: in this pass and the one before it.
+        self._gone: dict[str, float] = {}
+        self._gone_before: dict[str, float] = {}
         self._moving: frozenset[str] = frozenset()
 
     def killing(self, one: Capped, now: float, *, fresh: bool) -> Killing:
@@ -171,6 +175,7 @@ class Kills:
         )
         self._costed = {uid: at for uid, at in self._costed.items() if now - at < LATE_SECONDS}
         self._evicted = {uid: at for uid, at in self._evicted.items() if now - at < LATE_SECONDS}
+        self._gone_before, self._gone = self._gone, {}
 
     def _step(self, one: Capped, note: Kill, violations: list[Violation], now: float) -> _Step:
         """Returns the next step of evicting for violations: judge the last one, do what is noted, or note another."""
@@ -208,7 +213,8 @@ class Kills:
 
     def _judged(self, one: Capped, note: Kill, last: PodEviction, now: float) -> Kill:
         """Returns the note once the effect of the last eviction is known, and as it is before."""
-        since = now - (parse_instant(last.at) or 0.0)
+        # A pod draws until its containers have exited, which may take it minutes.
+        gone = self._gone[last.uid] = self._gone_before.get(last.uid, now)
         settle = self._options.settle_seconds
         # A pod that has taken another one's place needs its time before it can violate anything.
         performance = last.reason == "Performance"
@@ -216,7 +222,7 @@ class Kills:
             found = next((each for each in in_turn(one) if is_for(each, last)), None)
             settle += 0.0 if found is None else duration_seconds(one, found)
         effect = effect_of(one, last)
-        if since < settle and (performance or effect != "yes"):
+        if now - gone < settle and (performance or effect != "yes"):
             return note
         count = {"yes": 0, "no": note.without_effect + 1, "unknown": note.without_effect}[effect]
         return replace(note, evicted=None, without_effect=count)

@@ -83,7 +83,8 @@ class ActuatorSettings(BaseSettings):
 
     stale_seconds: float = Field(default=15.0, gt=0.0)
     """Budgets that nobody has evaluated for longer, in seconds, let no ceiling rise. The scaler's
-    WATTKEEPER_STALE_TICKS times WATTKEEPER_TICK_SECONDS."""
+    WATTKEEPER_STALE_TICKS times WATTKEEPER_TICK_SECONDS. Twice as long is waited until an evicted pod that is gone has
+    lessened nothing (mode Kill)."""
 
     revert_limit: int = Field(default=3, ge=1)
     """So many times in a row somebody may put back what the actuator writes; then it stops writing and says so."""

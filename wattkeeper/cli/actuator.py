@@ -184,7 +184,8 @@ def service_options(settings: ActuatorSettings) -> ActuatorOptions:
                 per_minute=settings.disruptions_per_minute,
                 per_minute_and_budget=settings.disruptions_per_minute_and_budget,
             ),
-            kill=KillOptions(limit=settings.kill_limit),
+            # An effect shows with the next decision, whose age has its limit.
+            kill=KillOptions(limit=settings.kill_limit, settle_seconds=2 * settings.stale_seconds),
             migrations=MigrationOptions(
                 at_once=settings.migrations_at_once,
                 pauses=PauseOptions(

@@ -81,6 +81,10 @@ async def test_a_rehearsal_prints_what_it_would_do_and_writes_nothing(
     assert world.cluster.written == []
 
 
+def test_an_eviction_s_effect_is_awaited_for_twice_as_long_as_a_decision_counts() -> None:
+    assert command.service_options(settings(stale_seconds=40.0)).plan.kill.settle_seconds == 80.0
+
+
 async def test_an_address_that_means_nothing_is_said(world: World) -> None:
     with pytest.raises(AddressError, match="no host:port"):
         await command.run(settings(metrics_address="nowhere"))

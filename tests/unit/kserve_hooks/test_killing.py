@@ -323,6 +323,25 @@ async def test_evictions_that_help_are_not_counted(scene: KillScene) -> None:
     assert scene.there() == []
 
 
+async def test_what_a_pod_that_takes_long_to_end_has_lessened_is_seen(scene: KillScene) -> None:
+    cluster = scene.world.cluster
+
+    def begin_to_end(pod: Pod) -> None:
+        cluster.replace(replace(pod, metadata=replace(pod.metadata, deletion_timestamp="2027-01-15T08:00:00Z")))
+
+    cluster.disruption.end = begin_to_end
+    await scene.violate(scene.violation("Budget", "p0", watts=900.0, ago=LASTS))
+    await scene.passes(LASTS + 60)
+    scene.lose("p0")
+    await scene.passes(4)
+    note = scene.note()
+    assert note is not None
+    assert note.without_effect == 0
+    await scene.violate(scene.violation("Budget", watts=200.0, ago=LASTS))
+    await scene.passes(40)
+    assert scene.note() is None
+
+
 @pytest.mark.parametrize(("watts", "helped"), [(900.0, False), (700.0, False), (500.0, True)])
 async def test_watts_that_hardly_fall_are_no_effect(scene: KillScene, watts: float, *, helped: bool) -> None:
     scene.amend(violation=None)
