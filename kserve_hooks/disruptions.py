@@ -23,7 +23,13 @@ from wattkeeper.cluster.objects import Pod
 PROTECTED_SECONDS: Final = 30.0
 """How long a pod is left alone that the API server has just kept: its PodDisruptionBudget was seen too late."""
 OVERLOADED_SECONDS: Final = 10.0
-"""How long nobody is evicted once the API server had too much to do and did not say for how long."""
+"""How long nobody is evicted once the API server had too much to do, or was not there, and did not say for how long."""
+LONGEST_ASKED_SECONDS: Final = 60.0
+"""Nobody waits longer than this, whatever is asked for: a budget may be over its limit meanwhile."""
+FAILED_SECONDS: Final = 30.0
+"""How long a service's pods are left alone once the API server has failed to evict one of them."""
+_REMEMBERED_SECONDS: Final = 3600.0
+"""For how long it is told what the API server failed with: rates of services, which count by the hour, put off a try."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +40,9 @@ class Refusal:
         message: for people. It does not change while nothing else does.
     """
 
-    reason: Literal["Protected", "FloorReached", "RateLimited", "RollingOut", "GroupsGoInOrder", "ApiServerBusy"]
+    reason: Literal[
+        "Protected", "FloorReached", "RateLimited", "RollingOut", "GroupsGoInOrder", "ApiServerBusy", "EvictionFailed"
+    ]
     message: str
 
 
@@ -54,6 +62,15 @@ class Claim:
     per_hour: float
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Failure:
+    """What the API server failed with, when, and until when nothing is tried; Unix seconds."""
+
+    words: str
+    at: float
+    until: float
+
+
 @dataclass(kw_only=True, slots=True)
 class _Pass:
     protection: Protection
@@ -70,6 +87,7 @@ class Disruptions:
         self._options = options
         self._rates: Rates | None = None
         self._kept: dict[str, tuple[float, str]] = {}
+        self._failed: dict[ServiceKey, _Failure] = {}
         self._busy_until = 0.0
         self._pass = _Pass(protection=Protection(view), pods=ServicePods(view))
 
@@ -84,6 +102,7 @@ class Disruptions:
             self._rates = Rates(self._options, now)
         self._rates.begin()
         self._kept = {uid: one for uid, one in self._kept.items() if now < one[0]}
+        self._failed = {key: one for key, one in self._failed.items() if now - one.at < _REMEMBERED_SECONDS}
         self._pass = _Pass(protection=Protection(self._view), pods=ServicePods(self._view))
 
     def claim(self, one: Capped, pod: Pod, *, budget: str, now: float, rolling: bool = False) -> Claim | Refusal:
@@ -114,22 +133,38 @@ class Disruptions:
         if now < self._busy_until:
             message = "The API server has too much to do: nobody is evicted until it has had time."
             return Refusal(reason="ApiServerBusy", message=message)
+        failure = self._failed.get(service)
+        if failure is not None and now < failure.until:
+            message = f"The API server cannot evict a pod of {service.kind} {service.name}: {failure.words}"
+            return Refusal(reason="EvictionFailed", message=message)
         rates = self._rates
         exceeded = "nothing was begun" if rates is None else rates.exceeded(service, _per_hour(one), budget, now)
-        return _rate_limited(exceeded) if exceeded else None
+        return _rate_limited(exceeded, "" if failure is None else failure.words) if exceeded else None
 
     def done(self, claim: Claim, now: float) -> None:
         """Notes that a claim was used."""
-        if self._rates is not None:
-            self._rates.spend(claim.service, claim.per_hour, claim.budget, now)
+        self._failed.pop(claim.service, None)
+        self._spend(claim, now)
 
     def kept(self, pod: Pod, message: str, now: float) -> None:
         """Notes that the API server has refused to evict a pod, and what it said."""
         self._kept[pod.metadata.uid] = (now + PROTECTED_SECONDS, message)
 
-    def busy(self, retry_after_seconds: float | None, now: float) -> None:
-        """Notes that the API server has too much to do, and for how long it wants to be left alone."""
-        self._busy_until = max(self._busy_until, now + (retry_after_seconds or OVERLOADED_SECONDS))
+    def unheard(self, claim: Claim, retry_after_seconds: float | None, now: float) -> None:
+        """Notes that the API server has too much to do, and for how long it wants to be left alone, or is not there."""
+        self._busy_until = max(self._busy_until, now + _wait(retry_after_seconds, OVERLOADED_SECONDS))
+        if retry_after_seconds is None:
+            self._spend(claim, now)  # It may have been heard.
+
+    def failed(self, claim: Claim, message: str, retry_after_seconds: float | None, now: float) -> None:
+        """Notes that the API server has failed to evict a pod. That may be so with this service's pods alone."""
+        until = now + max(_wait(retry_after_seconds, 0.0), FAILED_SECONDS)
+        self._failed[claim.service] = _Failure(words=message, at=now, until=until)
+        self._spend(claim, now)  # It may have been evicted all the same: etcd can fail to say so in time.
+
+    def _spend(self, claim: Claim, now: float) -> None:
+        if self._rates is not None:
+            self._rates.spend(claim.service, claim.per_hour, claim.budget, now)
 
     def _refusal(self, one: Capped, service: ServiceKey, pod: Pod, *, rolling: bool) -> Refusal | None:
         """Returns what forbids a disruption whatever the rates are."""
@@ -157,8 +192,15 @@ def key_of(one: PowerRecommendation) -> ServiceKey:
     return ServiceKey(one.metadata.namespace, target.kind, target.name)
 
 
-def _rate_limited(exceeded: str) -> Refusal:
-    return Refusal(reason="RateLimited", message=f"{exceeded[:1].upper()}{exceeded[1:]}: that is used up for now.")
+def _wait(asked_seconds: float | None, otherwise: float) -> float:
+    return min(asked_seconds or otherwise, LONGEST_ASKED_SECONDS)
+
+
+def _rate_limited(exceeded: str, failed: str = "") -> Refusal:
+    message = f"{exceeded[:1].upper()}{exceeded[1:]}: that is used up for now."
+    if failed:
+        message += f" The last try failed: {failed}"
+    return Refusal(reason="RateLimited", message=message)
 
 
 def _per_hour(one: Capped) -> float:

@@ -28,7 +28,7 @@ from kserve_hooks.scaled_objects import TriggerOptions
 from kserve_hooks.unknown_policies import UnknownPolicies
 from wattkeeper.api.conditions import Finding
 from wattkeeper.api.marks import POLICY_ANNOTATION
-from wattkeeper.cluster.errors import ProtectedError, UnreachableError
+from wattkeeper.cluster.errors import FailedError, ProtectedError, UnreachableError
 from wattkeeper.cluster.freshness import Freshness
 from wattkeeper.cluster.interface import View
 
@@ -141,12 +141,12 @@ class Planner:
         if isinstance(error, ProtectedError):
             self._kills.spared(claim)
             self._disruptions.kept(claim.pod, str(error), self._now)
-            return
-        self._disruptions.busy(error.retry_after_seconds, self._now)
-        if error.retry_after_seconds is None:
-            self._disruptions.done(claim, self._now)  # It may have been heard.
+        elif isinstance(error, FailedError):
+            self._disruptions.failed(claim, str(error), error.retry_after_seconds, self._now)
         else:
-            self._kills.spared(claim)
+            self._disruptions.unheard(claim, error.retry_after_seconds, self._now)
+            if error.retry_after_seconds is not None:
+                self._kills.spared(claim)
 
     def restoration(self, now: float) -> list[ServicePlan]:
         """Returns what is to be done so that everything is as users had it."""

@@ -10,6 +10,7 @@ from wattkeeper.cluster.errors import (
     ClusterError,
     ConflictError,
     ExpiredError,
+    FailedError,
     ForbiddenError,
     NotFoundError,
     ProtectedError,
@@ -96,6 +97,9 @@ def refusal(code: int, body: bytes, *, asked: str, retry_after: str | None = Non
             return ConflictError(message)
         case 410:
             return ExpiredError(message)
+        case _ if code >= 500 and status.code == code:
+            # Without a Status it is a load balancer that says so: it finds no API server.
+            return FailedError(message, retry_after_seconds=_retry_after(retry_after, status))
         case _ if code in (408, 429) or code >= 500 or code < 400:
             return UnreachableError(message, retry_after_seconds=_retry_after(retry_after, status))
         case _:

@@ -2,7 +2,8 @@
 
 ClusterError
 ├── UnreachableError     no answer, or a 5xx or 429: worth another try later
-│   └── ExpiredError     a watch cannot go on from where it was: list again (dealt with inside this room)
+│   ├── ExpiredError     a watch cannot go on from where it was: list again (dealt with inside this room)
+│   └── FailedError      the API server answers, and cannot do this very thing (its own 5xx)
 ├── ForbiddenError       RBAC refuses: an installation fault, the message names verb and resource
 ├── NotFoundError        the object or its CRD is not there
 ├── ConflictError        somebody else wrote first
@@ -33,6 +34,13 @@ class UnreachableError(ClusterError):
 
 class ExpiredError(UnreachableError):
     """The API server no longer has the changes since a resourceVersion: list again."""
+
+
+class FailedError(UnreachableError):
+    """The API server's own word that it failed at this request, and none about others: a 5xx with a Status.
+
+    An etcd or a webhook may be behind it, and the write may have been made.
+    """
 
 
 class ForbiddenError(ClusterError):

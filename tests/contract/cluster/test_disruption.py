@@ -25,6 +25,7 @@ from wattkeeper.cluster.disruption import DELETION_COST
 from wattkeeper.cluster.encoding import written
 from wattkeeper.cluster.errors import (
     ConflictError,
+    FailedError,
     ForbiddenError,
     NotFoundError,
     ProtectedError,
@@ -265,7 +266,7 @@ async def test_no_answer_about_a_pod_that_another_one_has_replaced_is_a_success(
     await place.cluster.evict(one)
 
 
-@pytest.mark.parametrize(("code", "error"), [(409, ConflictError), (403, ForbiddenError), (500, UnreachableError)])
+@pytest.mark.parametrize(("code", "error"), [(409, ConflictError), (403, ForbiddenError), (500, FailedError)])
 async def test_other_refusals_of_an_eviction_surface(
     api: FakeApi, make_cluster: MakeCluster, code: int, error: type[Exception]
 ) -> None:
@@ -286,6 +287,19 @@ async def test_a_busy_api_server_says_for_how_long_and_that_is_no_disruption_bud
     with pytest.raises(UnreachableError) as raised:
         await place.cluster.evict(one)
     assert raised.value.retry_after_seconds == 7.0
+    assert not isinstance(raised.value, FailedError)
+
+
+async def test_an_eviction_that_meets_conflicts_over_its_disruption_budget_has_failed_and_nothing_else_has(
+    api: FakeApi, make_cluster: MakeCluster
+) -> None:
+    # kubernetes 1.36 pkg/registry/core/pod/storage/eviction.go
+    message = 'Timeout: couldn\'t update PodDisruptionBudget "llm-0" due to conflicts'
+    place = on_an_api_server(api, make_cluster)
+    one = place.put(pod())
+    api.answers["POST", EVICTION].append(Answer(code=504, message=message, reason="Timeout"))
+    with pytest.raises(FailedError, match="due to conflicts"):
+        await place.cluster.evict(one)
 
 
 async def test_a_patch_that_the_server_refuses_for_another_reason_is_told_in_its_words(

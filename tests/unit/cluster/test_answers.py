@@ -10,6 +10,7 @@ from wattkeeper.cluster.errors import (
     ClusterError,
     ConflictError,
     ExpiredError,
+    FailedError,
     ForbiddenError,
     NotFoundError,
     RefusedError,
@@ -45,6 +46,18 @@ def test_every_status_has_its_error_with_the_servers_own_words(code: int, error:
     found = refusal(code, status("spec.limitWatts: must not be negative"), asked="PATCH /x")
     assert type(found) is error
     assert str(found).startswith("PATCH /x: spec.limitWatts: must not be negative (HTTP ")
+
+
+@pytest.mark.parametrize("code", [500, 503, 504])
+def test_a_failure_is_the_api_servers_own_only_where_its_status_says_so(code: int) -> None:
+    found = refusal(code, status("failed calling webhook", code=code), asked="POST /x", retry_after="10")
+    assert isinstance(found, FailedError)
+    assert found.retry_after_seconds == 10.0
+    assert type(refusal(code, b"<html>no healthy upstream", asked="POST /x")) is UnreachableError
+
+
+def test_a_busy_api_server_has_failed_at_nothing() -> None:
+    assert type(refusal(429, status("too many requests", code=429), asked="POST /x")) is UnreachableError
 
 
 def test_a_forbidden_error_says_what_to_do() -> None:

@@ -48,22 +48,34 @@ class Scene:
         self.now += seconds
         self.disruptions.begin(self.now)
 
-    def service(self) -> Capped:
-        (found,) = find_capped(self.world.cluster.view)
-        return found
+    def service(self, name: str = "chat-predictor") -> Capped:
+        every = find_capped(self.world.cluster.view)
+        return next(one for one in every if one.recommendation.spec.scale_target_ref.name == name)
 
-    def claim(self, name: str = "p0", *, budget: str = "rack-a", rolling: bool = False) -> Claim | Refusal:
+    def claim(
+        self, name: str = "p0", *, budget: str = "rack-a", rolling: bool = False, service: str = "chat-predictor"
+    ) -> Claim | Refusal:
         found = self.world.get(Pod, name)
-        return self.disruptions.claim(self.service(), found, budget=budget, now=self.now, rolling=rolling)
+        return self.disruptions.claim(self.service(service), found, budget=budget, now=self.now, rolling=rolling)
+
+    def claimed(self, name: str = "p0") -> Claim:
+        found = self.claim(name)
+        assert isinstance(found, Claim)
+        return found
 
     def refused(self, name: str = "p0", *, rolling: bool = False) -> str:
         found = self.claim(name, rolling=rolling)
         return found.reason if isinstance(found, Refusal) else ""
 
     def done(self, name: str) -> None:
-        found = self.claim(name)
-        assert isinstance(found, Claim)
-        self.disruptions.done(found, self.now)
+        self.disruptions.done(self.claimed(name), self.now)
+
+    async def another(self) -> None:
+        """Makes another service with a pod, that is called `other`."""
+        self.world.workload("other")
+        await self.world.recommend(1, name="other", mode="Kill")
+        self.world.cluster.create(pod("other", service="other"))
+        self.later(1.0)
 
 
 @pytest.fixture
@@ -131,12 +143,54 @@ def test_what_the_api_server_keeps_is_left_alone_for_a_while(scene: Scene) -> No
     assert scene.refused("p0") == ""
 
 
-def test_nobody_goes_while_the_api_server_is_busy(scene: Scene) -> None:
-    scene.disruptions.busy(20.0, scene.now)
-    scene.later(19.0)
+@pytest.mark.parametrize(("asked", "waits"), [(20.0, 20.0), (None, 10.0), (86_400.0, 60.0)])
+async def test_nobody_of_any_service_goes_while_the_api_server_is_busy_or_not_there(
+    scene: Scene, asked: float | None, waits: float
+) -> None:
+    await scene.another()
+    scene.disruptions.unheard(scene.claimed(), asked, scene.now)
+    scene.later(waits - 1.0)
     assert scene.refused() == "ApiServerBusy"
+    assert isinstance(scene.claim("other", service="other"), Refusal)
     scene.later(1.0)
     assert scene.refused() == ""
+
+
+async def test_what_the_api_server_fails_at_holds_back_its_service_alone(scene: Scene) -> None:
+    await scene.another()
+    scene.disruptions.failed(scene.claimed("p0"), "failed calling webhook (HTTP 500)", None, scene.now)
+    found = scene.claim("p1")
+    assert isinstance(found, Refusal)
+    assert found.reason == "EvictionFailed"
+    assert found.message.endswith("Deployment chat-predictor: failed calling webhook (HTTP 500)")
+    assert isinstance(scene.claim("other", service="other"), Claim)
+    scene.later(29.0)
+    assert scene.refused("p1") == "EvictionFailed"
+    scene.later(1.0)
+    assert scene.refused("p1") == ""
+
+
+async def test_a_service_whose_pod_could_not_be_evicted_is_left_alone_for_as_long_as_it_is_asked(scene: Scene) -> None:
+    scene.disruptions.failed(scene.claimed("p0"), "conflicts (HTTP 504)", 45.0, scene.now)
+    scene.later(44.0)
+    assert scene.refused() == "EvictionFailed"
+    scene.later(1.0)
+    assert scene.refused() == ""
+
+
+async def test_a_try_that_failed_counts_and_rates_that_hold_back_the_next_one_tell_of_it(world: World) -> None:
+    scene = Scene(world)
+    await scene.open(per_hour=12)
+    scene.disruptions.failed(scene.claimed("p0"), "failed calling webhook (HTTP 500)", None, scene.now)
+    scene.later(299.0)
+    found = scene.claim("p0")
+    assert isinstance(found, Refusal)
+    assert (found.reason, found.message.endswith("failed: failed calling webhook (HTTP 500)")) == ("RateLimited", True)
+    scene.later(1.0)
+    scene.done("p0")
+    found = scene.claim("p1")
+    assert isinstance(found, Refusal)
+    assert (found.reason, "webhook" in found.message) == ("RateLimited", False)
 
 
 async def test_the_floor_of_ready_pods_is_kept(world: World) -> None:
