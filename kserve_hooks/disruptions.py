@@ -29,7 +29,7 @@ LONGEST_ASKED_SECONDS: Final = 60.0
 FAILED_SECONDS: Final = 30.0
 """How long a service's pods are left alone once the API server has failed to evict one of them."""
 _REMEMBERED_SECONDS: Final = 3600.0
-"""For how long it is told what the API server failed with: rates of services, which count by the hour, put off a try."""
+"""For how long it is told what the API server failed with: rates of services, by the hour, may put off the next try."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
