@@ -42,12 +42,14 @@ class PhaseOptions:
 
     Attributes:
         reserve_seconds: for the leader's word about the watts.
+        regain_seconds: for demand or cap to rise again, where they have fallen so far that nobody makes a new pod.
         shrink_seconds: for the old pod to be removed with the surge, before it is evicted: the HPA looks back over
             300 s before it takes a replica away (its scaleDown stabilization window).
         verify_seconds: for the watts to fall once the old pod is gone.
     """
 
     reserve_seconds: float = 120.0
+    regain_seconds: float = 120.0
     shrink_seconds: float = 360.0
     verify_seconds: float = 180.0
 
@@ -83,7 +85,7 @@ def advance(one: Moving, disruptions: Disruptions, options: PhaseOptions, now: f
         case "Pending":
             return _pending(one, options, now)
         case "Surging":
-            return _surging(one, now)
+            return _surging(one, options, now)
         case "Waiting":
             return _waiting(one, disruptions, now)
         case "Shrinking":
@@ -179,8 +181,16 @@ def _pending(one: Moving, options: PhaseOptions, now: float) -> list[Action]:
     return _to(one, "Surging", "Watts for one pod more are reserved: waits for that pod.", now)
 
 
-def _surging(one: Moving, now: float) -> list[Action]:
-    new, old = one.arrived(), one.old
+def _surging(one: Moving, options: PhaseOptions, now: float) -> list[Action]:
+    new, old, reservation = one.arrived(), one.old, one.migration.status.reservation
+    if new is None and reservation is not None and 0 < reservation.replicas <= one.enough:
+        if now - one.since <= options.regain_seconds:
+            return []
+        message = (
+            f"Demand or cap has fallen: with the one more the service gets {reservation.replicas} replicas, no more than "
+            "it had, so nobody makes a new pod."
+        )
+        return roll_back(one, "DemandFell", message, now)
     if new is None or old is None:
         return []
     meta = new.metadata

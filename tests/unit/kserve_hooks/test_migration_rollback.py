@@ -134,6 +134,40 @@ async def test_no_new_pod_within_the_deadline_rolls_back(scene: Scene) -> None:
     assert scene.world.bounds() == (3, None)
 
 
+async def fallen(scene: Scene) -> None:
+    """Demand falls by a pod while the one more is asked for and not there yet."""
+    await scene.open()
+    scene.scales = False
+    await scene.until("Surging")
+    scene.scales, scene.demand, scene.hot = True, 2, False
+
+
+async def test_demand_that_falls_before_there_is_a_new_pod_rolls_back_long_before_the_deadline(scene: Scene) -> None:
+    await fallen(scene)
+    await scene.turns(80)
+    assert (scene.phase(), scene.reason()) == ("Failed", "DemandFell")
+    assert (scene.replicas(), scene.leaks()) == (2, [])
+
+
+async def test_demand_that_falls_for_a_moment_does_not_stop_a_move(scene: Scene) -> None:
+    await fallen(scene)
+    await scene.turns(40)
+    scene.demand = 3
+    assert await settled(scene) == ("Succeeded", "Moved")
+
+
+async def test_demand_that_falls_once_the_new_pod_is_ready_takes_the_old_one(scene: Scene) -> None:
+    scene.protect(1)
+    await scene.open()
+    await scene.until("Waiting")
+    scene.protect(0)
+    await scene.turns(10)
+    scene.demand, scene.hot = 2, False
+    await scene.turns(10)
+    assert (scene.phase(), scene.reason(), scene.old()) == ("Succeeded", "PodGone", None)
+    assert len(scene.on("b1")) == 1
+
+
 async def stuck(scene: Scene) -> None:
     """The old pod is about to end, and its node does not say that it has."""
     await scene.until("Verifying")
