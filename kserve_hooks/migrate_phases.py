@@ -187,7 +187,7 @@ def _surging(one: Moving, options: PhaseOptions, now: float) -> list[Action]:
         if now - one.since <= options.regain_seconds:
             return []
         message = (
-            f"Demand or cap has fallen: with the one more the service gets {reservation.replicas} replicas, no more than "
+            f"Demand or cap has fallen: the service gets {reservation.replicas} replicas with the one more, as many as "
             "it had, so nobody makes a new pod."
         )
         return roll_back(one, "DemandFell", message, now)
