@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.random_worlds import worlds
 from tests.unit.algorithms.plain import plain_fill
 from tests.unit.algorithms.snapshots import random_snapshot
 from wattkeeper.algorithms.draw import Draw, expected, worst_case
@@ -26,7 +27,7 @@ def case(seed: int, *, by_expectation: bool = False) -> tuple[Draw, Ints, Ints, 
     return draw, snapshot.floor, snapshot.demand, room
 
 
-@settings(max_examples=200, deadline=None)
+@worlds(50)
 @given(st.integers(0, 2**32 - 1), st.booleans())
 def test_shares_are_those_of_filling_in_small_steps(seed: int, by_expectation: bool) -> None:
     draw, lower, upper, room = case(seed, by_expectation=by_expectation)
@@ -37,7 +38,7 @@ def test_shares_are_those_of_filling_in_small_steps(seed: int, by_expectation: b
     assert np.mean(np.abs(shares - plain)) < 0.15 if len(shares) else True
 
 
-@settings(max_examples=200, deadline=None)
+@worlds(200)
 @given(st.integers(0, 2**32 - 1))
 def test_shares_fit_wherever_floors_do(seed: int) -> None:
     draw, lower, upper, room = case(seed)
@@ -50,7 +51,7 @@ def test_shares_fit_wherever_floors_do(seed: int) -> None:
     assert (shares <= upper).all()
 
 
-@settings(max_examples=200, deadline=None)
+@worlds(200)
 @given(st.integers(0, 2**32 - 1))
 def test_whoever_gets_less_than_due_meets_a_full_domain_in_which_nobody_has_more(seed: int) -> None:
     draw, lower, upper, room = case(seed)

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.random_worlds import worlds
 from tests.unit.power.rows import NOW
 from tests.unit.recommender.correction_scene import TICK, APod, AService, Hall
 from wattkeeper.api.power_recommendation import MovablePod
@@ -234,7 +235,7 @@ def fitting(hall: Hall, drawn: np.ndarray, pod: APod) -> list[int]:
     return [rack for rack in allowed if rack != pod.rack and drawn[1 + rack] + service.unit_watts <= low]
 
 
-@settings(max_examples=150, deadline=None)
+@worlds(60)
 @given(hall=halls(), seed=st.integers(0, 9))
 def test_all_that_is_named_may_move_at_once_and_no_domain_is_over_its_limit(hall: Hall, seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -259,7 +260,7 @@ def test_all_that_is_named_may_move_at_once_and_no_domain_is_over_its_limit(hall
     assert not named or (drawn <= limit + 1e-6).all()
 
 
-@settings(max_examples=80, deadline=None)
+@worlds(40)
 @given(hall=halls(), seed=st.integers(0, 9))
 def test_pods_that_move_come_to_rest(hall: Hall, seed: int) -> None:
     random = np.random.default_rng(seed)
