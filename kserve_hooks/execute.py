@@ -66,7 +66,7 @@ class Witness(Protocol):
         """Notes a change that is about to be sent."""
         ...
 
-    def wrote(self, action: SetFields | SetBrake) -> None:
+    def wrote(self, action: SetFields | SetBrake | SetDeletionCost) -> None:
         """Notes a change that succeeded."""
         ...
 
@@ -254,6 +254,8 @@ class Executor:
             case SetDeletionCost() | Evict():
                 self._witness.sends(action)
                 await send_pod_write(self._cluster, action)
+                if isinstance(action, SetDeletionCost):
+                    self._witness.wrote(action)
         if isinstance(action, WriteMigration | Evict) and action.claim is not None:
             self._witness.disrupted(action.claim)
 

@@ -14,11 +14,13 @@ from typing import Final
 from msgspec.structs import replace
 
 from kserve_hooks.capped import Capped
-from kserve_hooks.costs import LATE_SECONDS, waited, weigh
+from kserve_hooks.costs import put_back_finding, waited, weigh
 from kserve_hooks.disruptions import Claim, Disruptions, Refusal, key_of
+from kserve_hooks.marks import LATE_SECONDS, Marks
 from kserve_hooks.pod_actions import Evict, PodWrite, SetDeletionCost
 from kserve_hooks.pods import ends
 from kserve_hooks.replacing import next_outdated, replaces
+from kserve_hooks.reverts import RevertOptions, Reverts
 from kserve_hooks.violating import (
     ROLLOUT,
     amount_of,
@@ -98,18 +100,20 @@ class _Step:
 class Kills:
     """Plans for one term of leadership: what it remembers only delays what it does."""
 
-    def __init__(self, view: View, disruptions: Disruptions, options: KillOptions) -> None:
+    def __init__(self, view: View, disruptions: Disruptions, options: KillOptions, reverts: RevertOptions) -> None:
         """Takes what plans are made from.
 
         Args:
             view: the caches.
             disruptions: who may be made to go.
             options: when it is enough.
+            reverts: when somebody has put deletion costs back often enough.
         """
         self._view = view
         self._disruptions = disruptions
         self._options = options
-        self._costed: dict[str, float] = {}
+        self._reverts = reverts
+        self._marks = Marks()
         self._evicted: dict[str, float] = {}
         # Since when evicted pods are gone, by UID: in this pass and the one before it.
         self._gone: dict[str, float] = {}
@@ -136,13 +140,28 @@ class Kills:
             for violation in violations:
                 named = named_pods(violation, service, pods) if violation.type in MARKED else ()
                 marked |= {pod.metadata.uid: pod for _, pod in named if pod.metadata.uid not in self._moving}
-        costs = weigh(tuple(marked.values()), pods, service, note.costs, self._costed, now)
+        costs = weigh(
+            tuple(marked.values()),
+            pods,
+            service,
+            note.costs,
+            self._marks,
+            now,
+            reverts=Reverts.of_costs(note),
+            options=self._reverts,
+        )
         step = self._step(one, note, violations, now)
         if step.note.evicted is None or step.note.evicted.reason == ROLLOUT:
             step = self._replaced(one, step, now)
-        made = _killing(replace(step.note, costs=costs.notes))
+        count, at = costs.reverts.count, costs.reverts.stamp()
+        made = _killing(replace(step.note, costs=costs.notes, reverts=count, reverted_at=at))
+        said = (put_back_finding(service, costs.reverts, self._reverts, now),) if count else ()
         return dataclasses.replace(
-            made, costs=costs.writes, eviction=step.eviction, findings=step.findings, awaited=costs.awaited
+            made,
+            costs=costs.writes,
+            eviction=step.eviction,
+            findings=(*step.findings, *said),
+            awaited=costs.awaited,
         )
 
     def released(self, one: Capped, now: float) -> Killing:
@@ -152,7 +171,7 @@ class Kills:
             return Killing()
         # Who led before has not written for as long as its Lease lasted.
         pods, service = self._disruptions.pods, key_of(one.recommendation)
-        costs = weigh((), pods, service, note.costs, self._costed, now, late_seconds=0.0)
+        costs = weigh((), pods, service, note.costs, self._marks, now, options=self._reverts, late_seconds=0.0)
         return dataclasses.replace(_killing(Kill(costs=costs.notes)), costs=costs.writes)
 
     def sends(self, action: PodWrite, now: float) -> None:
@@ -160,7 +179,11 @@ class Kills:
         if isinstance(action, Evict):
             self._evicted[action.claim.pod.metadata.uid] = now
         else:
-            self._costed[action.pod.metadata.uid] = now
+            self._marks.sends(action, now)
+
+    def wrote(self, action: SetDeletionCost, now: float) -> None:
+        """Notes a deletion cost that the API server has taken."""
+        self._marks.wrote(action, now)
 
     def spared(self, claim: Claim) -> None:
         """Notes that the API server has not evicted a pod."""
@@ -173,7 +196,7 @@ class Kills:
             for one in self._view.all(PowerMigration).values()
             if one.status.phase and one.status.phase not in FINISHED
         )
-        self._costed = {uid: at for uid, at in self._costed.items() if now - at < LATE_SECONDS}
+        self._marks.begin(now)
         self._evicted = {uid: at for uid, at in self._evicted.items() if now - at < LATE_SECONDS}
         self._gone_before, self._gone = self._gone, {}
 

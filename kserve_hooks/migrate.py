@@ -15,8 +15,8 @@ from typing import Final
 
 from kserve_hooks.actions import Action, Announce, ServicePlan
 from kserve_hooks.capped import Capped
-from kserve_hooks.costs import LATE_SECONDS
 from kserve_hooks.disruptions import Disruptions, key_of
+from kserve_hooks.marks import LATE_SECONDS
 from kserve_hooks.migrate_actions import CreateMigration, DeleteMigration
 from kserve_hooks.migrate_begin import Entrance, Refused
 from kserve_hooks.migrate_events import begun

@@ -12,8 +12,8 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from kserve_hooks.actions import Action, Announce
-from kserve_hooks.costs import LATE_SECONDS
 from kserve_hooks.disruptions import Claim, Disruptions
+from kserve_hooks.marks import LATE_SECONDS
 from kserve_hooks.migrate_actions import HoldMigration, WriteMigration
 from kserve_hooks.migrate_events import phase_begun
 from kserve_hooks.migrate_facts import Moving, began, is_over, may_move

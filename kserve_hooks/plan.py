@@ -80,7 +80,7 @@ class Planner:
         self._unknown_policies = UnknownPolicies(view)
         self._now = 0.0
         self._disruptions = Disruptions(view, options.rates)
-        self._kills = Kills(view, self._disruptions, options.kill)
+        self._kills = Kills(view, self._disruptions, options.kill, options.reverts)
         self._migrations = Migrations(view, self._disruptions, options.trigger, scaler, options.migrations)
 
     def asked_about(self) -> frozenset[str]:
@@ -125,12 +125,15 @@ class Planner:
             case Evict():
                 self._kills.sends(action, self._now)
 
-    def wrote(self, action: SetFields | SetBrake) -> None:
+    def wrote(self, action: SetFields | SetBrake | SetDeletionCost) -> None:
         """Notes a write that succeeded."""
-        if isinstance(action, SetBrake):
-            self._brakes.wrote(action)
-        else:
-            self._sightings.wrote(action.service, action.fields)
+        match action:
+            case SetBrake():
+                self._brakes.wrote(action)
+            case SetFields(service=service, fields=fields):
+                self._sightings.wrote(service, fields)
+            case SetDeletionCost():
+                self._kills.wrote(action, self._now)
 
     def disrupted(self, claim: Claim) -> None:
         """Notes that a pod was made to go."""

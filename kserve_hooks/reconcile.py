@@ -6,6 +6,7 @@ the view shows that the user's value is back. So whoever continues after a crash
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -79,14 +80,14 @@ def reconcile(
     undone = _undone(wanted, capped, changed, sightings, now, paused=reverts.paused(options, now))
     if (fields.put_back or undone) and service is not None:
         reverts = reverts.again(service, fields.put_back, now)
-    elif reverts.count and fields.settled and now - reverts.at >= options.pause_seconds:
+    elif fields.settled and reverts.over(options, now):
         reverts = Reverts()
     if killing.awaited and service is not None:
         _keep_up(fields, service)
     findings = [one for one in (wanted.finding, braking.finding, *killing.findings, *extra) if one is not None]
     if reverts.count and service is not None and (wanted.fields or wanted.scaled_object is not None):
         said = revert_finding(_held(service, wanted), reverts, options, now)
-        findings.append(said)
+        findings = _together(findings, said)
         if reverts.paused(options, now):
             for path in wanted.fields:
                 fields.writes.pop(path, None)
@@ -268,6 +269,13 @@ def _type(condition: object) -> str:
 def _refused(findings: list[Finding], about: str, why: str) -> list[Finding]:
     kept = [one for one in findings if one.type != about]
     return [Finding(type=about, holds=False, reason="WriteRefused", message=why), *kept]
+
+
+def _together(findings: list[Finding], said: Finding) -> list[Finding]:
+    """Adds a finding. A condition is there once: what is said of its type already, such as of pods, is said with it."""
+    others = [one for one in findings if one.type != said.type]
+    same = (one.message for one in findings if one.type == said.type)
+    return [*others, dataclasses.replace(said, message=" ".join((said.message, *same)))]
 
 
 def _given_up(one: Finding, said: Finding) -> Finding:

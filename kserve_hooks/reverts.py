@@ -7,7 +7,7 @@ from typing import Final
 
 from wattkeeper.api.conditions import Finding
 from wattkeeper.api.instants import format_instant, parse_instant
-from wattkeeper.api.power_recommendation import ActuatedField, Actuation
+from wattkeeper.api.power_recommendation import ActuatedField, Actuation, Kill
 from wattkeeper.cluster.actuation import ACTUATOR_MANAGER
 from wattkeeper.cluster.braking import Brakeable
 from wattkeeper.cluster.kserve import KServeService, writers_of
@@ -48,6 +48,11 @@ class Reverts:
         at = parse_instant(actuation.reverted_at) or 0.0
         return Reverts(count=actuation.reverts, at=at, by=actuation.reverted_by)
 
+    @staticmethod
+    def of_costs(kill: Kill) -> Reverts:
+        """Returns what a status says of deletion costs. Who it was is not seen: no cache keeps that of pods."""
+        return Reverts(count=kill.reverts, at=parse_instant(kill.reverted_at) or 0.0)
+
     def again(self, service: KServeService, fields: list[str], now: float) -> Reverts:
         """Returns what to remember once somebody has put fields back."""
         writers = sorted({one for path in fields for one in writers_of(service, path) if one != ACTUATOR_MANAGER})
@@ -56,6 +61,14 @@ class Reverts:
     def paused(self, options: RevertOptions, now: float) -> bool:
         """Says whether nothing is to be written for now."""
         return self.count >= options.limit and now - self.at < options.pause_seconds
+
+    def over(self, options: RevertOptions, now: float) -> bool:
+        """Says whether they are long enough ago to be forgotten, if nothing was put back since."""
+        return self.count > 0 and now - self.at >= options.pause_seconds
+
+    def times(self) -> str:
+        """Returns how often it was, in words."""
+        return "once" if self.count == 1 else f"{self.count} times in a row"
 
     def stamp(self) -> str:
         """Returns when it last happened, as a status says it."""
@@ -144,7 +157,6 @@ class Sightings:
 def revert_finding(what: str, reverts: Reverts, options: RevertOptions, now: float) -> Finding:
     """Says who puts something back, and what to do."""
     who = reverts.by or "somebody"
-    times = "once" if reverts.count == 1 else f"{reverts.count} times in a row"
     stops = " The actuator has stopped writing for now." if reverts.paused(options, now) else ""
-    message = f"{who} put back {what} {times}: have it leave that alone (Argo CD: ignoreDifferences).{stops}"
+    message = f"{who} put back {what} {reverts.times()}: have it leave that alone (Argo CD: ignoreDifferences).{stops}"
     return Finding(type="Reverted", holds=True, reason="PutBack", message=message)

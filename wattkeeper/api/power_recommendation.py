@@ -183,6 +183,8 @@ class Kill(Wire, frozen=True, kw_only=True):
     outdated: Annotated[
         tuple[str, ...], Meta(description="Hashes of the templates whose pods go, in a rollout that replaces.")
     ] = ()
+    reverts: Annotated[int, Meta(description="How often in a row somebody put deletion costs back.")] = 0
+    reverted_at: Annotated[str, Meta(description="When that last happened.")] = ""
 
 
 class Actuation(Wire, frozen=True, kw_only=True):

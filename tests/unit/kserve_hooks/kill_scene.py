@@ -98,9 +98,11 @@ class KillScene:
         return "" if found is None else found.metadata.annotations.get(DELETION_COST, "")
 
     def set_cost(self, name: str, cost: str) -> None:
-        """Has a user set a deletion cost."""
+        """Has a user set a deletion cost, or with "" take it away."""
         found = self.world.get(Pod, name)
         annotations = {**found.metadata.annotations, DELETION_COST: cost}
+        if not cost:
+            del annotations[DELETION_COST]
         self.world.cluster.replace(replace(found, metadata=replace(found.metadata, annotations=annotations)))
 
     def there(self) -> list[str]:
