@@ -19,6 +19,7 @@ from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.api.readings import ServiceKey
 from wattkeeper.cluster.interface import View
 from wattkeeper.cluster.objects import Pod
+from wattkeeper.recommender.pods import is_stuck
 
 PROTECTED_SECONDS: Final = 30.0
 """How long a pod is left alone that the API server has just kept: its PodDisruptionBudget was seen too late."""
@@ -127,7 +128,7 @@ class Disruptions:
     def forbids(self, one: Capped, pod: Pod, *, budget: str, now: float, rolling: bool = False) -> Refusal | None:
         """Returns why a pod stays, None where it may be claimed. Who only asks takes nothing away from others."""
         service = key_of(one.recommendation)
-        refusal = self._refusal(one, service, pod, rolling=rolling)
+        refusal = self._refusal(one, service, pod, now, rolling=rolling)
         if refusal is not None:
             return refusal
         if now < self._busy_until:
@@ -166,13 +167,15 @@ class Disruptions:
         if self._rates is not None:
             self._rates.spend(claim.service, claim.per_hour, claim.budget, now)
 
-    def _refusal(self, one: Capped, service: ServiceKey, pod: Pod, *, rolling: bool) -> Refusal | None:
+    def _refusal(self, one: Capped, service: ServiceKey, pod: Pod, now: float, *, rolling: bool) -> Refusal | None:
         """Returns what forbids a disruption whatever the rates are."""
         if service.kind == "LeaderWorkerSet":
             message = "A LeaderWorkerSet removes the group with the highest number: no pod of it is evicted."
             return Refusal(reason="GroupsGoInOrder", message=message)
         pods = self.pods.of(service)
-        if not rolling and one.workload is not None and rolls(one.workload, pods):
+        # A pod that does not come to its end holds up no rollout, and must not look like one for ever.
+        ending = (each for each in pods if not is_stuck(each, now))
+        if not rolling and one.workload is not None and rolls(one.workload, ending):
             message = f"{service.kind} {service.name} is in the middle of a rollout: nothing of it is disrupted."
             return Refusal(reason="RollingOut", message=message)
         floor = one.recommendation.status.lower_bound.replicas

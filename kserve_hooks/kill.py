@@ -21,6 +21,7 @@ from kserve_hooks.pod_actions import Evict, PodWrite, SetDeletionCost
 from kserve_hooks.pods import ends
 from kserve_hooks.replacing import next_outdated, replaces
 from kserve_hooks.reverts import RevertOptions, Reverts
+from kserve_hooks.stuck import stuck_among, with_stuck
 from kserve_hooks.violating import (
     ROLLOUT,
     amount_of,
@@ -38,6 +39,7 @@ from wattkeeper.api.power_migration import FINISHED, PowerMigration
 from wattkeeper.api.power_recommendation import Kill, PodEviction, ViolatingPod, Violation
 from wattkeeper.cluster.interface import View
 from wattkeeper.cluster.objects import Pod
+from wattkeeper.recommender.pods import is_stuck
 from wattkeeper.recommender.templates import outdated_templates
 
 NOTHING_NOTED: Final = Kill()
@@ -82,6 +84,11 @@ class Killing:
     def writes(self) -> tuple[PodWrite, ...]:
         """What to write, in order."""
         return (*self.costs, *(() if self.eviction is None else (self.eviction,)))
+
+    @property
+    def blocked(self) -> bool:
+        """Says whether a pod that has to go stays."""
+        return any(one.type in ("KillBlocked", "ReplaceBlocked") for one in self.findings)
 
     def refused(self, message: str) -> Killing:
         """Returns this without its writes: they were refused lately, with a message."""
@@ -140,6 +147,7 @@ class Kills:
             for violation in violations:
                 named = named_pods(violation, service, pods) if violation.type in MARKED else ()
                 marked |= {pod.metadata.uid: pod for _, pod in named if pod.metadata.uid not in self._moving}
+        note = self._without_stuck(note, now)
         costs = weigh(
             tuple(marked.values()),
             pods,
@@ -154,13 +162,16 @@ class Kills:
         if step.note.evicted is None or step.note.evicted.reason == ROLLOUT:
             step = self._replaced(one, step, now)
         count, at = costs.reverts.count, costs.reverts.stamp()
+        findings, stuck = step.findings, stuck_among(pods.of(service), now)
+        findings = with_stuck(findings, "KillBlocked", stuck if violations else ())
+        findings = with_stuck(findings, "ReplaceBlocked", stuck if replaces(one) else ())
         made = _killing(replace(step.note, costs=costs.notes, reverts=count, reverted_at=at))
         said = (put_back_finding(service, costs.reverts, self._reverts, now),) if count else ()
         return dataclasses.replace(
             made,
             costs=costs.writes,
             eviction=step.eviction,
-            findings=(*step.findings, *said),
+            findings=(*findings, *said),
             awaited=costs.awaited,
         )
 
@@ -199,6 +210,18 @@ class Kills:
         self._marks.begin(now)
         self._evicted = {uid: at for uid, at in self._evicted.items() if now - at < LATE_SECONDS}
         self._gone_before, self._gone = self._gone, {}
+
+    def _without_stuck(self, note: Kill, now: float) -> Kill:
+        """Returns the note without an eviction whose pod does not come to its end: others must not wait for it.
+
+        As long as it is there it has lessened nothing, and so counts. Else all pods of a lost rack would be evicted.
+        """
+        last = note.evicted
+        pod = None if last is None else self._disruptions.pods.by_uid(last.uid)
+        if last is None or pod is None or not is_stuck(pod, now):
+            return note
+        count = note.without_effect + (last.reason != ROLLOUT)
+        return replace(note, evicted=None, without_effect=count)
 
     def _step(self, one: Capped, note: Kill, violations: list[Violation], now: float) -> _Step:
         """Returns the next step of evicting for violations: judge the last one, do what is noted, or note another."""

@@ -206,7 +206,7 @@ class Planner:
             autoscaler=one.part.autoscaler if one.part is not None and managed else "",
             hindered=found.hindered,
             braked="" if braking.note is None else braking.note.reason,
-            blocked=bool(killing.findings),
+            blocked=killing.blocked,
         )
         if not killing.writes:
             return [plan]

@@ -18,6 +18,9 @@ LWS_GROUP_LABEL = "leaderworkerset.sigs.k8s.io/group-index"
 LWS_REVISION_LABEL = "leaderworkerset.sigs.k8s.io/template-revision-hash"
 TEMPLATE_HASH_LABEL = "pod-template-hash"
 FINISHED = ("Succeeded", "Failed")
+STUCK_SECONDS = 60.0
+"""So long after its grace period a pod is no longer waited for. deletionTimestamp is the period's end (kubernetes 1.36
+staging/src/k8s.io/apiserver/pkg/registry/rest/delete.go): a kubelet that works kills what is left, and cleans up."""
 _FIRST_CAPACITY = 1024
 _MOST_DIGITS = 10
 
@@ -67,6 +70,12 @@ def phase_of(pod: Pod) -> PodPhase:
         return PodPhase.TERMINATING
     ready = any(condition.type == "Ready" and condition.status == "True" for condition in pod.status.conditions)
     return PodPhase.RUNNING if ready else PodPhase.LOADING
+
+
+def is_stuck(pod: Pod, now: float) -> bool:
+    """Says whether a pod should have ended, and has not."""
+    end = unix_seconds(pod.metadata.deletion_timestamp)
+    return end > 0.0 and now - end > STUCK_SECONDS
 
 
 def group_of(pod: Pod) -> int:

@@ -112,6 +112,20 @@ class KillScene:
         """Has a pod go by itself."""
         self.world.cluster.objects.remove(self.world.get(Pod, name))
 
+    def hang(self, grace_seconds: float = 30.0) -> None:
+        """Has no pod that is evicted from now on come to its end."""
+        world = self.world
+
+        def begin_to_end(one: Pod) -> None:
+            end = format_instant(world.clock.now() + grace_seconds)
+            world.cluster.replace(replace(one, metadata=replace(one.metadata, deletion_timestamp=end)))
+
+        world.cluster.disruption.end = begin_to_end
+
+    def ending(self) -> list[str]:
+        pods = self.world.cluster.objects.all(Pod).values()
+        return sorted(one.metadata.name for one in pods if one.metadata.deletion_timestamp)
+
     def note(self) -> Kill | None:
         actuation = self.world.recommendation().status.actuation
         return None if actuation is None else actuation.kill

@@ -327,7 +327,8 @@ async def test_what_a_pod_that_takes_long_to_end_has_lessened_is_seen(scene: Kil
     cluster = scene.world.cluster
 
     def begin_to_end(pod: Pod) -> None:
-        cluster.replace(replace(pod, metadata=replace(pod.metadata, deletion_timestamp="2027-01-15T08:00:00Z")))
+        # Its grace period ends after ten minutes.
+        cluster.replace(replace(pod, metadata=replace(pod.metadata, deletion_timestamp="2027-01-15T08:10:00Z")))
 
     cluster.disruption.end = begin_to_end
     await scene.violate(scene.violation("Budget", "p0", watts=900.0, ago=LASTS))
