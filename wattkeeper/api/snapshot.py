@@ -51,7 +51,7 @@ class Snapshot:
         services, domains: names, for reports and for state that is kept by name.
         limit_watts: float64[D].
         base_watts: float64[D], guarded watts that no decision here changes: fixed draw, losses, unmanaged pods,
-            reservations, the residual, and the services that nobody may scale.
+            reservations, the residual, the services that nobody may scale, and pods that should have ended.
         frozen: bool[D], readings are too old for anything in the domain to rise.
         priority: int64[S], higher is served first.
         floor, ceiling: int64[S], replica bounds; a proposal outside is clipped.

@@ -66,7 +66,7 @@ class Corrections:
         self._note_gates(scene)
         grants = scene.plan.grants + scene.plan.surges
         before = self._log.turns("Budget", readings.pods)
-        of_budgets = find_violations(readings, scene.charges, scene.plan.over_watts, grants, before)
+        of_budgets = find_violations(readings, scene.charges, scene.plan.over_watts, grants, before, scene.now)
         if warm:
             self._update(scene, of_budgets, scene.active - grants)
         return Corrected(

@@ -9,7 +9,7 @@ import numpy as np
 
 from wattkeeper.api.admission import ADMISSION_ANNOTATION, POWER_GATE
 from wattkeeper.api.quantity import parse_quantity
-from wattkeeper.api.readings import Bools, Floats, Ints, PodKey, PodPhase, ServiceKey
+from wattkeeper.api.readings import Bools, Floats, Ints, PodKey, PodPhase, PodRows, ServiceKey
 from wattkeeper.cluster.objects import Pod, PodSpec
 from wattkeeper.recommender.nodes import gpu_count
 
@@ -76,6 +76,12 @@ def is_stuck(pod: Pod, now: float) -> bool:
     """Says whether a pod should have ended, and has not."""
     end = unix_seconds(pod.metadata.deletion_timestamp)
     return end > 0.0 and now - end > STUCK_SECONDS
+
+
+def stuck_pods(pods: PodRows, now: float) -> Bools:
+    """Returns bool[P], which pods should have ended, and have not."""
+    late = (pods.since > 0.0) & (now - pods.since > STUCK_SECONDS)
+    return np.asarray(late & (pods.phase == PodPhase.TERMINATING), dtype=np.bool_)
 
 
 def group_of(pod: Pod) -> int:

@@ -108,7 +108,7 @@ class Recommender:
             self._grants.take_over(published, now)
         self._model.observe(readings, now)
         charges = self._model.charges(readings, now)
-        sums = build_sums(readings, charges)
+        sums = build_sums(readings, charges, now)
         rung = domain_rung(charges.node_rung, readings.nodes.domains, len(readings.budgets.names))
         picture, known = self._picture(readings, sums, rung, told(readings.services.keys, published), now, warm=warm)
         everyone = shadow_snapshot(readings, sums, picture, now)

@@ -12,6 +12,7 @@ import numpy as np
 
 from wattkeeper.api.readings import Floats, Ints, PodPhase, Readings
 from wattkeeper.power.charges import Charges
+from wattkeeper.recommender.pods import stuck_pods
 from wattkeeper.recommender.replicas import Replicas, count_replicas
 
 
@@ -25,7 +26,8 @@ class Sums:
         pending_watts: float64[S, D], what pods of gated services may draw that have left the gate and have no node yet,
             each wherever it may land.
         draining_watts, unit_watts: float64[S, D], see Snapshot.
-        fixed_watts: float64[D], fixed draw, unmanaged pods, what pending ones request, reserved and residual watts.
+        fixed_watts: float64[D], fixed draw, unmanaged pods, what pending ones request, pods that do not come to their
+            end, reserved and residual watts.
         expected_watts: float64[D], the expected sum.
         nodes: int64[D].
     """
@@ -40,8 +42,8 @@ class Sums:
     nodes: Ints
 
 
-def build_sums(readings: Readings, charges: Charges) -> Sums:
-    """Builds every sum of one tick."""
+def build_sums(readings: Readings, charges: Charges, now: float) -> Sums:
+    """Builds every sum of one tick, which is at `now` in Unix seconds."""
     nodes, pods, services, budgets = readings.nodes, readings.pods, readings.services, readings.budgets
     domain_count, service_count = len(budgets.names), len(services.keys)
     node_rows, node_domains = _pairs(nodes.domains)
@@ -58,7 +60,9 @@ def build_sums(readings: Readings, charges: Charges) -> Sums:
     watts = charges.pod_upper_watts.ravel()[at]
     cell = pods.service[pod_rows] * domain_count + pod_domains
     terminating = pods.phase[pod_rows] == PodPhase.TERMINATING
-    leaving = np.flatnonzero(terminating)
+    # What does not come to its end is no drain that plans may count on: room is made for it elsewhere.
+    stuck = stuck_pods(pods, now)[pod_rows]
+    leaving = np.flatnonzero(terminating & ~stuck)
 
     def by_service(cells: Ints, watts: Floats) -> Floats:
         flat = _total(cells, watts, service_count * domain_count)
@@ -77,7 +81,8 @@ def build_sums(readings: Readings, charges: Charges) -> Sums:
         + over_nodes(charges.unmanaged_upper_watts)
         + charges.pending_unmanaged_watts[budgets.meter]
         + budgets.reserved_watts
-        + np.maximum(charges.residual_watts, 0.0),
+        + np.maximum(charges.residual_watts, 0.0)
+        + _total(pod_domains, np.where(stuck, watts, 0.0), domain_count),
         expected_watts=expected,
         nodes=np.bincount(node_domains, minlength=domain_count),
     )

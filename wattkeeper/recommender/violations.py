@@ -7,6 +7,7 @@ import numpy as np
 from wattkeeper.api.readings import Bools, Floats, Ints, PodPhase, Readings
 from wattkeeper.power.charges import Charges
 from wattkeeper.recommender.efficiency import waste
+from wattkeeper.recommender.pods import stuck_pods
 from wattkeeper.recommender.result import PodViolation
 
 # A status names at most this many pods of a domain: people read it.
@@ -17,13 +18,14 @@ _TURNS = 32
 
 
 def find_violations(
-    readings: Readings, charges: Charges, over_watts: Floats, grants: Ints, before: Ints
+    readings: Readings, charges: Charges, over_watts: Floats, grants: Ints, before: Ints, now: float
 ) -> tuple[PodViolation, ...]:
     """Returns the pods that have to go, domain by domain, until their watts cover what the domain is over.
 
     Lowest priority first. Among equals those that were named before, in their order; then pods of services with more
     replicas than granted, those that slipped past the gate, those that waste most watts per token, those that may draw
-    most, the youngest. Draining pods are going already: what they draw is taken off first.
+    most, the youngest. Draining pods are going already: what they draw is taken off first, as long as they may be
+    trusted to come to their end.
 
     Args:
         readings: what there is.
@@ -31,11 +33,13 @@ def find_violations(
         over_watts: float64[D].
         grants: int64[S], replicas that may be there.
         before: int64[P], the turn that a pod had when it was named last, NOT_NAMED for others.
+        now: Unix seconds.
     """
     if not (over_watts > 0).any():
         return ()
     pods, meter = readings.pods, readings.budgets.meter
-    rows, domains = _members(readings, np.flatnonzero((pods.service >= 0) & (pods.phase == PodPhase.TERMINATING)))
+    going = (pods.service >= 0) & (pods.phase == PodPhase.TERMINATING) & ~stuck_pods(pods, now)
+    rows, domains = _members(readings, np.flatnonzero(going))
     draining = charges.pod_upper_watts[meter[domains], rows]
     missing = over_watts - np.bincount(domains, weights=draining, minlength=len(meter))
 

@@ -29,6 +29,7 @@ class APod:
     tokens: float = float("nan")
     age_seconds: float = 5.0
     group: int = -1
+    since: float = NOW
 
 
 @dataclass(kw_only=True)
@@ -133,6 +134,7 @@ class Hall:
             service=ints([pod.service for pod in self.pods], count),
             phase=ints([int(pod.phase) for pod in self.pods], count),
             group=ints([pod.group for pod in self.pods], count),
+            since=floats([pod.since for pod in self.pods], count),
             created=floats([pod.created for pod in self.pods], count),
             slipped=np.array([pod.slipped for pod in self.pods], dtype=np.bool_),
             tokens_per_second=floats([pod.tokens for pod in self.pods], count),

@@ -149,6 +149,16 @@ def test_a_budget_violation_lasts_while_what_drains_is_enough() -> None:
     assert [(one.since, one.pods) for one in found] == [(since, ())]
 
 
+def test_once_what_drains_should_have_ended_the_next_pod_is_named() -> None:
+    hall = over_rack(APod(name="a"), APod(name="b"), watts=50.0)
+    ticks = Ticks(hall)
+    since = ticks.tick()[service()][0].since
+    hall.pods[0] = replace(hall.pods[0], phase=PodPhase.TERMINATING, since=hall.now)
+    assert ticks.wait(60)[service()][0].pods == ()
+    (found,) = ticks.tick()[service()]
+    assert (found.since, [pod.name for pod in found.pods]) == (since, ["b"])
+
+
 def test_of_many_budgets_that_are_over_those_are_told_that_have_been_so_for_longest() -> None:
     hall = Hall(limit=[HALL] + [1_000.0] * 14, base=[0.0] * 14, over={14: 50.0})
     hall.add(*(APod(name=f"p{rack:02}", rack=rack) for rack in range(14)))

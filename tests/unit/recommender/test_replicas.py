@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tests.unit.power.rows import NOW, budget_rows, ints, node_rows, pod_rows, readings, service_rows
+from tests.unit.power.rows import NOW, budget_rows, floats, ints, node_rows, pod_rows, readings, service_rows
 from wattkeeper.api.readings import PodPhase, PodRows, ServiceRows
 from wattkeeper.power.model import PowerModel
 from wattkeeper.recommender.replicas import Replicas, count_replicas
@@ -92,7 +92,24 @@ def sums_of(rows: PodRows, *, size: int = 1, gated: bool = True, eligible: tuple
     seen = readings(nodes, rows, services, budget_rows(2))
     model = PowerModel()
     model.observe(seen, NOW)
-    return build_sums(seen, model.charges(seen, NOW))
+    return build_sums(seen, model.charges(seen, NOW), NOW)
+
+
+def test_a_pod_that_should_have_ended_is_charged_as_what_stays() -> None:
+    drains, stuck = (sums_of(pods((-1, TERMINATING), since=floats(NOW - age, 1))) for age in (59.0, 61.0))
+    watts = float(drains.draining_watts[0, 0])
+    assert (watts > 0.0, stuck.draining_watts.max()) == (True, 0.0)
+    np.testing.assert_allclose(stuck.fixed_watts - drains.fixed_watts, [watts, 0.0])
+
+
+def test_a_pod_of_which_nobody_knows_when_it_should_end_drains() -> None:
+    assert sums_of(pods((-1, TERMINATING), since=floats(0.0, 1))).draining_watts.max() > 0.0
+
+
+def test_a_pod_that_runs_for_long_is_charged_as_one_that_runs() -> None:
+    sums = sums_of(pods((-1, RUNNING), since=floats(NOW - 1000.0, 1)))
+    assert sums.active_watts.max() > 0.0
+    np.testing.assert_allclose(sums.fixed_watts[0], sums.fixed_watts[1])
 
 
 def test_a_pod_past_the_gate_is_charged_where_it_may_land() -> None:

@@ -31,7 +31,7 @@ class World:
         self.limit_watts = limit_watts
         self.cap_only, self.demand_stated = [False] * len(demand), True
         self.age_seconds = 3.0
-        self.draining = 0
+        self.draining, self.should_have_ended = 0, 0.0
         self.published: dict[ServiceKey, Published] = {}
         self.now = NOW
         self.recommender = Recommender(SETTINGS, PriorityFairShare())
@@ -47,6 +47,7 @@ class World:
             phase=ints(phase, len(service)),
             node=np.arange(len(service)) % 3,
             age_seconds=floats(self.age_seconds, len(service)),
+            since=floats([self.should_have_ended if one == PodPhase.TERMINATING else NOW for one in phase], len(phase)),
         )
         services = service_rows(
             count,
@@ -118,6 +119,18 @@ def test_a_cut_lowers_at_once_to_what_fits() -> None:
     world = settled(20)
     world.limit_for(5)
     assert world.tick().plan.grants.tolist() == [5]
+
+
+def test_what_drains_costs_nobody_a_replica_until_it_should_have_ended_and_has_not() -> None:
+    world = settled(10)
+    world.limit_for(10)
+    world.draining, world.should_have_ended = 2, world.now
+    result = world.tick(12)
+    assert (result.plan.grants.tolist(), float(result.plan.over_watts[0]) > 0) == ([10], True)
+    result = world.tick(3)
+    assert (result.plan.grants.tolist(), float(result.plan.over_watts[0])) == ([8], 0.0)
+    world.draining = 0
+    assert world.tick(8).plan.grants.tolist() == [10]
 
 
 def test_a_budget_that_comes_back_raises_again() -> None:
