@@ -13,6 +13,8 @@ from tests.faults.checks_actions import (
     OnlyNamedPodsEnd,
     RestartIsQuiet,
 )
+from tests.faults.checks_kserve import CeilingsFollow, UsersBoundsAreKept
+from tests.faults.checks_protection import ProtectionHolds
 from tests.faults.checks_watts import (
     NoPodLandsOverBudget,
     NothingStartsOverBudget,
@@ -28,9 +30,12 @@ CHECKS: Final[tuple[type[Check], ...]] = (
     StaleLoosensNothing,
     OnlyGuardedPlans,
     ModesAllow,
+    ProtectionHolds,
     OnlyNamedPodsEnd,
     EveryActionHasItsEvent,
     RestartIsQuiet,
     NeverAboveTheCap,
+    UsersBoundsAreKept,
+    CeilingsFollow,
     NothingIsLeftBehind,
 )

@@ -12,14 +12,13 @@ from tests.faults.views import SILENT_SECONDS
 from tests.faults.witness import Call, Check, Witness, about, replicas_of
 from wattkeeper.api.instants import parse_instant
 from wattkeeper.api.power_budget import PowerBudget
-from wattkeeper.api.power_migration import FINISHED, PowerMigration, PowerMigrationStatus
+from wattkeeper.api.power_migration import FINISHED, PowerMigration
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.braking import PAUSED_REPLICAS
 from wattkeeper.cluster.disruption import DELETION_COST
-from wattkeeper.cluster.objects import Deployment, HorizontalPodAutoscaler, Pod, PodDisruptionBudget, ScaledObject
+from wattkeeper.cluster.objects import Deployment, HorizontalPodAutoscaler, Pod, ScaledObject
 from wattkeeper.guard.guarded_plan import GuardedPlan
 from wattkeeper.simulation.controllers import is_ready
-from wattkeeper.simulation.disruption import protects
 from wattkeeper.simulation.keda_hpa import hpa_name, wanted_spec
 
 ON_PODS: Final = frozenset({"set_deletion_cost", "evict", "create_migration"})
@@ -50,9 +49,9 @@ class OnlyGuardedPlans(Check):
 
 
 class ModesAllow(Check):
-    """Off changes nothing; Scale touches no pod; nothing ends where a PodDisruptionBudget forbids it; floors hold."""
+    """Off changes nothing; Scale touches no pod; floors hold."""
 
-    text = "4 No disruption beyond PDBs, floors and the policy's mode"
+    text = "4 No disruption beyond floors and the policy's mode"
 
     @override
     def calling(self, call: Call) -> None:
@@ -64,18 +63,6 @@ class ModesAllow(Check):
         replaces = call.verb == "evict" and service.replaces
         if call.verb in ON_PODS and service.mode not in ("Migrate", "Kill") and not replaces:
             self.fail(f"{call.process}: {call.verb} on {service.name} in mode {service.mode}")
-        if call.verb == "write_migration":
-            self._shrinks(call.process, call.args[0], call.args[1])
-
-    def _shrinks(self, process: str, seen: PowerMigration, status: PowerMigrationStatus) -> None:
-        """A migration makes its old pod go from here on."""
-        if status.phase != "Shrinking" or seen.status.phase == "Shrinking":
-            return
-        view = self.witness.cluster.view
-        pod = view.all(Pod).get(seen.spec.pod.uid)
-        budgets = view.all(PodDisruptionBudget).values()
-        if pod is not None and any(protects(one, pod) and one.status.disruptions_allowed < 1 for one in budgets):
-            self.fail(f"{process} makes {pod.metadata.name} go, which its PodDisruptionBudget forbids")
 
     @override
     def scaled(self, old: Deployment, new: Deployment, by: str) -> None:
@@ -89,7 +76,10 @@ class ModesAllow(Check):
 
 
 class OnlyNamedPodsEnd(Check):
-    """What is evicted was named by the leader, is moved, or is replaced; floors hold, and so do the rates."""
+    """What is evicted was named by the leader, is moved, or is replaced; floors hold, and so do the rates.
+
+    Who evicts can keep to no more than what it sees.
+    """
 
     text = "4 No disruption beyond floors and rate limits, and of no pod that nobody named"
 
@@ -107,21 +97,20 @@ class OnlyNamedPodsEnd(Check):
     def calling(self, call: Call) -> None:
         if call.verb != "evict":
             return
-        service, seen = BY_NAME[call.service], call.args[0]
-        now = self.witness.cluster.view.all(Pod).get(seen.metadata.uid)
-        if now is None or now.metadata.deletion_timestamp:
+        service, uid, name = BY_NAME[call.service], call.args[0].metadata.uid, call.args[0].metadata.name
+        pods = call.seen.all(Pod)
+        if uid not in pods:
+            self.fail(f"{call.process} evicts {name}, which it does not see")
             return
-        moving = {one.spec.pod.uid for one in self.witness.cluster.view.all(PowerMigration).values()}
-        if seen.metadata.uid not in self._named | moving and not service.replaces:
-            self.fail(f"{call.process} evicts {seen.metadata.name}, which nobody named")
+        moving = {one.spec.pod.uid for one in call.seen.all(PowerMigration).values()}
+        if uid not in self._named | moving and not service.replaces:
+            self.fail(f"{call.process} evicts {name}, which nobody named")
         ready = sum(
             is_ready(one) and not one.metadata.deletion_timestamp and about(one) == service.name
-            for one in self.witness.cluster.view.all(Pod).values()
+            for one in pods.values()
         )
-        if is_ready(now) and ready <= service.floor:
-            self.fail(
-                f"{call.process} evicts {seen.metadata.name}: {ready} are ready, and the floor is {service.floor}"
-            )
+        if is_ready(pods[uid]) and ready <= service.floor:
+            self.fail(f"{call.process} evicts {name}: {ready} are ready, and the floor is {service.floor}")
 
     @override
     def called(self, call: Call) -> None:
@@ -188,7 +177,8 @@ class NeverAboveTheCap(Check):
     @override
     def scaled(self, old: Deployment, new: Deployment, by: str) -> None:
         name = new.metadata.name
-        if by == "user" or new.spec.replicas <= old.spec.replicas or not BY_NAME[name].enforced:
+        service = BY_NAME[name]
+        if by == "user" or new.spec.replicas <= old.spec.replicas or not service.enforced or not service.told:
             return
         told = self.witness.told(name, STALE_SECONDS + TICK_SECONDS)
         if self.witness.since(*_SCALER_VIEWS) < STALE_SECONDS:
@@ -201,7 +191,12 @@ class NeverAboveTheCap(Check):
     def ended(self) -> None:
         for one in SERVICES:
             told = self.witness.published.get(one.name)
-            if not one.enforced or not told or self.witness.clock.now() - told[-1][0] < _OBEYED_WITHIN_SECONDS:
+            if (
+                not one.enforced
+                or not one.told
+                or not told
+                or self.witness.clock.now() - told[-1][0] < _OBEYED_WITHIN_SECONDS
+            ):
                 continue
             there, target = replicas_of(self.witness.cluster, one.name), told[-1][1]
             if there != target and there != 0:

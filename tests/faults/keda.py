@@ -12,7 +12,8 @@ from tests.faults.processes import ScalerProcess
 from tests.faults.weather import Weather
 from wattkeeper.cluster.objects import ScaledObject
 from wattkeeper.rpc.externalscaler_pb2 import GetMetricsRequest, ScaledObjectRef
-from wattkeeper.simulation.keda import MetricAnswer
+from wattkeeper.simulation.keda import MeasuredSource, MetricAnswer
+from wattkeeper.simulation.measured_hpa import Measure
 
 
 class RefusedCallError(Exception):
@@ -27,19 +28,25 @@ class _Context:
 
 
 class InProcessSource:
-    """Asks as KEDA does: GetMetricSpec, GetMetrics, IsActive, in turn of the replicas that serve."""
+    """Asks as KEDA does: GetMetricSpec, GetMetrics, IsActive, in turn of the replicas that serve.
 
-    def __init__(self, scalers: Callable[[], Sequence[ScalerProcess]], weather: Weather) -> None:
+    ScaledObjects of KServe's ask somebody else, whom no fault befalls.
+    """
+
+    def __init__(self, scalers: Callable[[], Sequence[ScalerProcess]], weather: Weather, measure: Measure) -> None:
         self._scalers, self._weather, self._turn = scalers, weather, 0
+        self._measured = MeasuredSource(measure)
 
     async def fetch(self, scaled_object: ScaledObject) -> MetricAnswer:
         """Asks the trigger's scaler once."""
+        trigger = scaled_object.spec.triggers[0]
+        if trigger.type != "external":
+            return await self._measured.fetch(scaled_object)
         serving = [one for one in self._scalers() if one.serving]
         if self._weather.keda_cut or not serving:
             return _failed("UNAVAILABLE: nothing answers")
         self._turn += 1
         servicer = serving[self._turn % len(serving)].servicer
-        trigger = scaled_object.spec.triggers[0]
         context = cast("Context", cast("object", _Context()))
         reference = ScaledObjectRef(
             name=scaled_object.metadata.name,

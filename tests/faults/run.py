@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from tests.faults.checks import CHECKS
 from tests.faults.keda import InProcessSource
+from tests.faults.objects import cluster_objects, scaled_objects
 from tests.faults.processes import Surroundings
-from tests.faults.scene import BEGINS, NAMESPACE, SERVICES, cluster_objects, scaled_objects, twin_services
+from tests.faults.scene import BEGINS, NAMESPACE, PROTECTIONS, SERVICES, twin_services
 from tests.faults.schedule import RUN_SECONDS, Fault, draw
 from tests.faults.storm import Storm, traffic_of
 from tests.faults.weather import Weather
@@ -22,6 +23,8 @@ from wattkeeper.simulation.autoscaler import Autoscaler
 from wattkeeper.simulation.clock import SteppedClock
 from wattkeeper.simulation.cluster import TwinCluster
 from wattkeeper.simulation.exporters import Exporters
+from wattkeeper.simulation.kserve import KServe
+from wattkeeper.simulation.measured_hpa import Measure, MeasuredHpas
 from wattkeeper.simulation.store import kubernetes_time
 from wattkeeper.simulation.twin import Twin
 from wattkeeper.simulation.usage import Usage
@@ -61,8 +64,8 @@ async def _run(seed: int, schedule: tuple[Fault, ...], seconds: int) -> Report:
     for one in cluster_objects():
         cluster.create(one)
     twin = Twin(cluster, clock, twin_services(traffic_of(schedule)), seed)
-    for service in SERVICES:
-        twin.protection.min_available[NAMESPACE, service.name] = service.min_available or 0
+    for name, least in PROTECTIONS.items():
+        twin.protection.min_available[NAMESPACE, name] = least
     exporters = Exporters(twin)
     weather = Weather(random=np.random.default_rng([seed, 71]))
     witness = Witness(clock=clock, cluster=cluster, twin=twin)
@@ -83,8 +86,11 @@ async def _run(seed: int, schedule: tuple[Fault, ...], seconds: int) -> Report:
             storm.start(name)
         witness.follow()
         witness.broken = storm.broken
-        autoscaler = Autoscaler(cluster, clock, InProcessSource(storm.scalers, weather), settle=twin.settle)
+        measure = _measure(twin)
+        source = InProcessSource(storm.scalers, weather, measure)
+        autoscaler = Autoscaler(cluster, clock, source, settle=twin.settle)
         autoscaler.start()
+        tasks += [KServe(cluster, clock).start(), MeasuredHpas(cluster, clock, measure, settle=twin.settle).start()]
         tasks.append(clock.start(storm.rage(schedule), name="storm", rank=_STORM_RANK))
         ending = clock.start(_end(clock, witness, tasks, seconds), name="end", rank=_END_RANK)
     with defects:
@@ -105,6 +111,17 @@ async def _run(seed: int, schedule: tuple[Fault, ...], seconds: int) -> Report:
         *(Breach(at=float(seconds), invariant=_Defects.text, why=one) for one in defects.seen),
     ]
     return Report(seed=seed, schedule=schedule, breaches=tuple(breaches), counts=dict(witness.counts))
+
+
+def _measure(twin: Twin) -> Measure:
+    """Returns what autoscalers that do not ask Wattkeeper go by: requests, wherever they are."""
+    rows = {service.name: (row, service.target_per_replica) for row, service in enumerate(SERVICES)}
+
+    def measure(_: str, name: str) -> tuple[float, float]:
+        row, target = rows[name]
+        return twin.requests(row), target
+
+    return measure
 
 
 def _age(cluster: TwinCluster) -> None:

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from tests.faults.scene import NODES_PER_RACK, RACK_WATTS, RACKS, ROW, ROW_WATTS, SERVICES
+from tests.faults.scene import BY_KSERVE, NODES_PER_RACK, PROTECTIONS, RACK_WATTS, RACKS, ROW, ROW_WATTS, SERVICES
 from tests.faults.weather import API_FAULTS, MOODS
 
 RUN_SECONDS: Final = 780
@@ -30,14 +30,20 @@ Kind = Literal[
     "webhook down",
     "api",
     "view frozen",
+    "view late",
     "keda cut",
     "actuator cut",
     "demand",
     "node lost",
     "user scales",
+    "user edits",
+    "policy gone",
     "rollout",
     "pods hang",
     "pdb forbids",
+    "pdb tight",
+    "pdb doubled",
+    "pdb flaps",
     "algorithm",
     "state torn",
 ]
@@ -56,19 +62,25 @@ _WEIGHTS: Final[dict[Kind, float]] = {
     "webhook down": 1.5,
     "api": 3.0,
     "view frozen": 2.0,
+    "view late": 1.0,
     "keda cut": 2.0,
     "actuator cut": 1.0,
     "demand": 3.0,
     "node lost": 1.5,
     "user scales": 2.0,
+    "user edits": 1.5,
+    "policy gone": 1.5,
     "rollout": 2.0,
     "pods hang": 1.5,
     "pdb forbids": 1.0,
+    "pdb tight": 1.5,
+    "pdb doubled": 0.5,
+    "pdb flaps": 1.5,
     "algorithm": 1.5,
     "state torn": 0.5,
 }
-# What is worst together: the second comes while the first goes on.
-_THEMES: Final[tuple[tuple[Kind, Kind], ...]] = (
+# What is worst together: the others come while the first goes on.
+_THEMES: Final[tuple[tuple[Kind, ...], ...]] = (
     ("keda cut", "budget"),
     ("keda cut", "actuator killed"),
     ("all scalers killed", "budget"),
@@ -86,10 +98,24 @@ _THEMES: Final[tuple[tuple[Kind, Kind], ...]] = (
     ("algorithm", "demand"),
     ("pods hang", "budget"),
     ("pdb forbids", "budget"),
+    ("pdb tight", "budget"),
+    ("pdb doubled", "budget"),
+    ("view late", "budget"),
+    ("pdb flaps", "budget", "budget"),
     ("budget", "rollout"),
     ("budget", "node lost"),
     ("budget", "user scales"),
+    ("budget", "user edits"),
+    ("budget", "policy gone"),
+    ("policy gone", "actuator killed"),
+    ("policy gone", "scaler killed"),
+    ("view late", "policy gone"),
+    ("actuator killed", "budget"),
 )
+# In so many seeds an eviction can be asked for that a PodDisruptionBudget does not allow any more.
+_LATE_PROTECTION_SHARE: Final = 0.4
+_KSERVES: Final = tuple(one.name for one in SERVICES if one.inference_service)
+_EDITED: Final = tuple(one.name for one in SERVICES if one.scaled in BY_KSERVE)
 _PROCESSES: Final = ("scaler-0", "scaler-1", "actuator-0", "actuator-1")
 
 
@@ -99,9 +125,9 @@ class Fault:
 
     Attributes:
         at, until: seconds since the run began.
-        target: of what: a budget, rack, process, service, exporter or node.
+        target: of what: a budget, rack, process, service, PodDisruptionBudget, exporter or node.
         how: the variant, where there are several.
-        amount: watts, replicas, a share or a factor.
+        amount: watts, replicas, pods, seconds, a share or a factor.
     """
 
     at: int
@@ -125,12 +151,25 @@ def draw(seed: int) -> tuple[Fault, ...]:
     drawn = random.choice(len(kinds), size=int(random.integers(4, 11)), p=shares / shares.sum())
     faults = [_fault(kinds[int(one)], random, _FIRST_SECONDS, CALM_FROM_SECONDS - 60) for one in drawn]
     for _ in range(int(random.integers(1, 4))):
-        first, second = _THEMES[int(random.integers(len(_THEMES)))]
+        first, *others = _THEMES[int(random.integers(len(_THEMES)))]
         begins = _fault(first, random, _FIRST_SECONDS, _FIRST_SECONDS + 190)
         # Longer than what a budget has to come inside.
         lasts = replace(begins, until=begins.at + int(random.integers(100, 260)))
-        faults += [lasts, _fault(second, random, lasts.at + 5, lasts.at + 60)]
+        faults += [lasts, *(_fault(one, random, lasts.at + 5, lasts.at + 60) for one in others)]
+    if random.random() < _LATE_PROTECTION_SHARE:
+        faults += _late_protection(random)
     return tuple(sorted(faults, key=lambda one: (one.at, one.kind, one.target)))
+
+
+def _late_protection(random: np.random.Generator) -> list[Fault]:
+    """Returns a PodDisruptionBudget that forbids now and then, seen late, while pods that it is about have to go."""
+    at = int(random.integers(_FIRST_SECONDS, CALM_FROM_SECONDS - 200))
+    rack, share = str(random.choice(["rack-b", "rack-c"])), float(random.uniform(0.6, 0.75))
+    return [
+        Fault(at=at, until=at + 180, kind="pdb flaps", target="answers"),
+        Fault(at=at + 1, until=at + 180, kind="view late", amount=float(random.choice([4.0, 8.0]))),
+        Fault(at=at + 10, until=at + 11, kind="budget", target=rack, amount=float(round(share * RACK_WATTS, -2))),
+    ]
 
 
 def _fault(kind: Kind, random: np.random.Generator, first: int, last: int) -> Fault:
@@ -142,7 +181,7 @@ def _fault(kind: Kind, random: np.random.Generator, first: int, last: int) -> Fa
     match kind:
         case "budget":
             target = str(random.choice([*RACKS, ROW]))
-            amount = float(round(float(random.uniform(0.62, 1.1)) * (ROW_WATTS if target == ROW else RACK_WATTS), -2))
+            amount = float(round(float(random.uniform(0.56, 1.08)) * (ROW_WATTS if target == ROW else RACK_WATTS), -2))
         case "kepler lost" | "counters frozen" | "counters spike":
             target = rack
         case "exporter down":
@@ -162,10 +201,18 @@ def _fault(kind: Kind, random: np.random.Generator, first: int, last: int) -> Fa
             target = f"{rack}-{random.integers(1, NODES_PER_RACK + 1)}"
         case "user scales":
             target, amount = service, float(random.integers(0, 9))
+        case "user edits":
+            # More than a policy lets any of them have: else a user's number could be one of the actuator's own.
+            target, amount = str(random.choice(_EDITED)), float(random.choice([0, 7, 8, 9]))
+        case "policy gone":
+            target = str(random.choice(_KSERVES))
         case "rollout" | "pods hang":
             target = service
-        case "pdb forbids":
-            target = str(random.choice([one.name for one in SERVICES if one.min_available is not None]))
+        case "view late":
+            amount = float(random.choice([2.0, 4.0, 8.0]))
+        case "pdb forbids" | "pdb tight" | "pdb doubled" | "pdb flaps":
+            target = str(random.choice(list(PROTECTIONS)))
+            amount = float(random.integers(1, 6)) if kind == "pdb tight" else 0.0
         case "algorithm":
             how = str(random.choice(MOODS))
         case _:

@@ -8,19 +8,24 @@ from typing import Final
 
 import msgspec
 
+from tests.faults.objects import policy, protection
 from tests.faults.processes import ActuatorProcess, AdmissionProcess, Process, ScalerProcess, Surroundings
-from tests.faults.scene import BY_NAME, NAMESPACE, SYSTEM, steady_traffic
+from tests.faults.scene import BY_NAME, MAXIMUM, NAMESPACE, PROTECTIONS, SYSTEM, steady_traffic
 from tests.faults.schedule import RUN_SECONDS, Fault
 from tests.faults.witness import Witness, replicas_of
 from wattkeeper.api.power_budget import PowerBudget
+from wattkeeper.api.power_capping_policy import PowerCappingPolicy
 from wattkeeper.api.readings import ServiceKey
-from wattkeeper.cluster.objects import Deployment, Node, Pod
+from wattkeeper.cluster.kserve import InferenceService
+from wattkeeper.cluster.objects import Deployment, Node, Pod, PodDisruptionBudget
+from wattkeeper.simulation.actuation import claimed
 from wattkeeper.simulation.exporters import Exporters
 from wattkeeper.simulation.traffic import Traffic
 from wattkeeper.simulation.twin import Twin
 
 _HANGING_SECONDS: Final = 70.0
 _FORBIDDING: Final = 1_000
+_FLAP_SECONDS: Final = 7
 
 
 def traffic_of(schedule: tuple[Fault, ...]) -> dict[str, Traffic]:
@@ -75,13 +80,15 @@ class Storm:
         moments += [(one.until, 0, row, one) for row, one in enumerate(schedule)]
         heapq.heapify(moments)
         while moments:
-            moment, begins, _, fault = heapq.heappop(moments)
+            moment, begins, row, fault = heapq.heappop(moments)
             await clock.sleep(began + moment - clock.now())
-            if begins:
-                self.witness.counts["faults"] += 1
-                await self._begin(fault)
-            else:
+            if not begins:
                 self._end(fault)
+                continue
+            self.witness.counts["faults"] += moment == fault.at
+            await self._begin(fault)
+            if fault.kind == "pdb flaps" and moment + _FLAP_SECONDS < fault.until:
+                heapq.heappush(moments, (moment + _FLAP_SECONDS, 1, row, fault))
 
     async def _begin(self, fault: Fault) -> None:
         weather, faults, target = self._around.weather, self._exporters.faults, fault.target
@@ -120,12 +127,24 @@ class Storm:
                 self.witness.disturb("nodes")
             case "user scales":
                 self._scale(target, round(fault.amount))
+            case "user edits":
+                self._edit(target, round(fault.amount))
+            case "policy gone":
+                self._forget_policy(target)
             case "rollout":
                 self._roll(target, fault.at)
             case "pods hang":
                 self._twin.hanging[ServiceKey(NAMESPACE, "Deployment", target)] = _HANGING_SECONDS
             case "pdb forbids":
-                self._twin.protection.min_available[NAMESPACE, target] = _FORBIDDING
+                self._protect(target, _FORBIDDING)
+            case "pdb tight":
+                self._protect(target, round(fault.amount))
+            case "pdb doubled":
+                self._double(target)
+            case "pdb flaps":
+                self._flap(target)
+            case "view late":
+                self._late(fault.amount)
             case "algorithm":
                 weather.mood = fault.how
             case "state torn":
@@ -166,10 +185,16 @@ class Storm:
             case "node lost":
                 self._twin.return_node(target)
                 self.witness.disturb("nodes")
+            case "policy gone":
+                self._return_policy(target)
             case "pods hang":
                 self._twin.hanging.pop(ServiceKey(NAMESPACE, "Deployment", target), None)
-            case "pdb forbids":
-                self._twin.protection.min_available[NAMESPACE, target] = BY_NAME[target].min_available or 0
+            case "view late":
+                self._late(0.0)
+            case "pdb forbids" | "pdb tight" | "pdb flaps":
+                self._protect(target, PROTECTIONS[target])
+            case "pdb doubled":
+                self._undouble(target)
             case "algorithm":
                 weather.mood = ""
             case _:
@@ -211,6 +236,35 @@ class Storm:
         self.witness.user = False
         self._settle()
 
+    def _edit(self, name: str, most: int) -> None:
+        """Lets a user write another maxReplicas; 0 is for what the user wrote last, as GitOps tools put it back."""
+        found = self._around.cluster.view.get(InferenceService, NAMESPACE, BY_NAME[name].inference_service)
+        if found is None:
+            return
+        wished = self.witness.wished[name]
+        wished[MAXIMUM] = most or wished[MAXIMUM]
+        predictor = msgspec.structs.replace(found.spec.predictor, max_replicas=wished[MAXIMUM])
+        managed = claimed(found.metadata.managed_fields, "kubectl-edit", {MAXIMUM: wished[MAXIMUM]})
+        self.witness.disturb(f"edited {name}")
+        self._around.cluster.replace(
+            msgspec.structs.replace(
+                found,
+                metadata=msgspec.structs.replace(found.metadata, managed_fields=managed),
+                spec=msgspec.structs.replace(found.spec, predictor=predictor),
+            )
+        )
+
+    def _forget_policy(self, name: str) -> None:
+        """Lets a user delete a policy, until it is made anew."""
+        found = self._around.cluster.view.get(PowerCappingPolicy, NAMESPACE, name)
+        if found is not None:
+            self._around.cluster.objects.remove(found)
+
+    def _return_policy(self, name: str) -> None:
+        if self._around.cluster.view.get(PowerCappingPolicy, NAMESPACE, name) is None:
+            self._around.cluster.create(policy(BY_NAME[name]))
+            self.witness.disturb(f"capped {name}")
+
     def _roll(self, service: str, number: int) -> None:
         found = self._around.cluster.view.get(Deployment, NAMESPACE, service)
         if found is None:
@@ -221,6 +275,33 @@ class Storm:
         meta = msgspec.structs.replace(template.metadata, annotations={"restarted": str(number)})
         spec = msgspec.structs.replace(found.spec, template=msgspec.structs.replace(template, metadata=meta))
         self._around.cluster.replace(msgspec.structs.replace(found, spec=spec))
+
+    def _double(self, name: str) -> None:
+        """Lets a second PodDisruptionBudget select the same pods: then nobody may evict them."""
+        twin = protection(f"{name}-again", name)
+        if self._around.cluster.view.get(PodDisruptionBudget, NAMESPACE, twin.metadata.name) is None:
+            self._around.cluster.create(twin)
+
+    def _undouble(self, name: str) -> None:
+        found = self._around.cluster.view.get(PodDisruptionBudget, NAMESPACE, f"{name}-again")
+        if found is not None:
+            self._around.cluster.objects.remove(found)
+
+    def _late(self, seconds: float) -> None:
+        """Lets everything come late that actuators see."""
+        for name, one in self.processes.items():
+            if name.startswith("actuator"):
+                one.api.view.late_seconds = seconds
+
+    def _protect(self, name: str, least: int) -> None:
+        """Says how many pods a PodDisruptionBudget asks for. An API server evicts none before that is counted."""
+        self._twin.protection.min_available[NAMESPACE, name] = least
+        self._twin.protection.reconcile()
+
+    def _flap(self, name: str) -> None:
+        """Lets a PodDisruptionBudget forbid that allowed, and the other way round: pods of others come and go."""
+        forbids = self._twin.protection.min_available[NAMESPACE, name] == _FORBIDDING
+        self._protect(name, PROTECTIONS[name] if forbids else _FORBIDDING)
 
     def _nodes(self, rack: str) -> set[str]:
         return {name for name in self._twin.nodes if name.startswith(f"{rack}-")}
@@ -236,13 +317,14 @@ class Storm:
             "hanging": bool(self._twin.hanging),
             "kepler": "kepler" in faults.down,
             "nodes": self.nodes_there() != set(self._twin.nodes),
+            "unmanaged": len(self._around.cluster.view.all(PowerCappingPolicy)) < len(BY_NAME),
         }
         found = {name for name, is_so in named.items() if is_so}
         found |= {f"api {name}" for name in weather.api}
         found |= {
             f"view {name}"
             for name, one in self.processes.items()
-            if one.api.view.staleness_seconds(self._around.clock.now())
+            if one.api.view.staleness_seconds(self._around.clock.now()) or one.api.view.late_seconds
         }
         found |= {f"lost-kepler {name}" for name in faults.kepler_lost}
         return found

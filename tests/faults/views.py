@@ -1,7 +1,8 @@
-"""The picture that one process has of the cluster: it can stand still while the cluster goes on."""
+"""The picture that one process has of the cluster: it can stand still while the cluster goes on, or come late."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar, cast
 
@@ -15,13 +16,19 @@ SILENT_SECONDS: Final = 70.0
 
 
 class ProcessView:
-    """A View that follows another one, until it is frozen, and catches up in order when it is thawed."""
+    """A View that follows another one, until it is frozen, and catches up in order when it is thawed.
+
+    Attributes:
+        late_seconds: how long every change takes to show.
+    """
 
     def __init__(self, live: View, clock: Clock) -> None:
         self._clock = clock
         self._stores: dict[type[Watched], Store[Any]] = {kind: Store(kind) for kind in WATCHED}
-        self._missed: list[Callable[[], None]] = []
+        self._missed: deque[tuple[float, Callable[[], None]]] = deque()
         self._frozen_at: float | None = None
+        self.late_seconds = 0.0
+        self._catches_up = False
         self._ended = False
         for kind in WATCHED:
             live.subscribe(kind, self._follower(kind))
@@ -39,9 +46,7 @@ class ProcessView:
     def thaw(self) -> None:
         """Shows all that was missed."""
         self._frozen_at = None
-        missed, self._missed = self._missed, []
-        for catch_up in missed:
-            catch_up()
+        self._catch_up()
 
     def end(self) -> None:
         """Follows nothing any more: its process is gone."""
@@ -62,6 +67,7 @@ class ProcessView:
 
     def synced(self) -> bool:
         """Says whether watches are alive, as far as an informer would know."""
+        self._catch_up()
         return not self._ended and self.staleness_seconds(self._clock.now()) <= SILENT_SECONDS
 
     def staleness_seconds(self, now: float) -> float:
@@ -80,12 +86,21 @@ class ProcessView:
         def changed(old: Watched | None, new: Watched | None) -> None:
             if self._ended:
                 return
-            if self._frozen_at is None:
-                apply(old, new)
-            else:
-                self._missed.append(lambda: apply(old, new))
+            self._missed.append((self._clock.now(), lambda: apply(old, new)))
+            self._catch_up()
 
         return changed
 
+    def _catch_up(self) -> None:
+        """Shows what is due. Who is told of a change, and looks, sees no later one: the next is told of it first."""
+        if self._catches_up:
+            return
+        self._catches_up = True
+        shown_until = self._clock.now() - self.late_seconds
+        while self._frozen_at is None and self._missed and self._missed[0][0] <= shown_until:
+            self._missed.popleft()[1]()
+        self._catches_up = False
+
     def _of(self, kind: type[T]) -> Store[T]:
+        self._catch_up()
         return cast("Store[T]", self._stores[kind])

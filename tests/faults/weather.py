@@ -74,7 +74,7 @@ class ProcessApi:
     async def _call(self, verb: str, go: Callable[..., Awaitable[Any]], args: Any, kwargs: Any) -> Any:
         if self._cut:
             raise UnreachableError("the process is gone")
-        said = Call(at=self._clock.now(), process=self.name, verb=verb, args=args, kwargs=kwargs)
+        said = Call(at=self._clock.now(), process=self.name, seen=self.view, verb=verb, args=args, kwargs=kwargs)
         self._witness.trying(said)
         kind = self._befalls(verb)
         if kind == "conflict":

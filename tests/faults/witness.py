@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
-from tests.faults.scene import NAMESPACE
+from tests.faults.scene import NAMESPACE, wishes
 from wattkeeper.api.power_migration import FINISHED, PowerMigration
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.api.readings import Readings
-from wattkeeper.cluster.interface import EventRecord
+from wattkeeper.cluster.interface import EventRecord, View
 from wattkeeper.cluster.kserve import InferenceService
 from wattkeeper.cluster.objects import Deployment, HorizontalPodAutoscaler, Pod, ScaledObject
 from wattkeeper.recommender.pods import service_of
@@ -23,10 +24,15 @@ from wattkeeper.simulation.twin import Twin
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """One call that reached the API server."""
+    """One call that reached the API server.
+
+    Attributes:
+        seen: the picture that the process has of the cluster.
+    """
 
     at: float
     process: str
+    seen: View
     verb: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -98,6 +104,9 @@ class Check:
     def called(self, call: Call) -> None:
         """It has."""
 
+    def refused(self, call: Call) -> None:
+        """The cluster itself has refused a change."""
+
     def scaled(self, old: Deployment, new: Deployment, by: str) -> None:
         """Replicas of a Deployment were changed by "user", or by "autoscaler"."""
 
@@ -123,6 +132,7 @@ class Witness:
         decisions: of all scaler processes, oldest first.
         published: by service, (Unix seconds, replicas) of every target that was published, oldest first.
         user: a user is acting.
+        wished: by service that KServe scales, what its user wants bounds to be, by the path of each.
         began, leads_since: by process, when it was started, and got its Lease.
         disturbed: by name, when something last happened, or was last the case, that invariants make an exception for.
         counts: what happened, for the table.
@@ -137,6 +147,7 @@ class Witness:
     decisions: list[Decision] = field(default_factory=list[Decision])
     published: dict[str, list[tuple[float, int]]] = field(default_factory=dict[str, list[tuple[float, int]]])
     user: bool = False
+    wished: dict[str, dict[str, int]] = field(default_factory=wishes)
     began: dict[str, float] = field(default_factory=dict[str, float])
     leads_since: dict[str, float] = field(default_factory=dict[str, float])
     _leaders: dict[str, tuple[str, float]] = field(default_factory=dict[str, tuple[str, float]])
@@ -168,7 +179,7 @@ class Witness:
     def told(self, service: str, within_seconds: float) -> int:
         """Returns the highest target of a service that was in force at some time of the last seconds; 0 for none."""
         highest, since, told = 0, self.clock.now() - within_seconds, self.published.get(service, [])
-        for (_, target), later in zip(told, [*told[1:], None], strict=True):
+        for (_, target), later in zip_longest(told, told[1:]):
             if later is None or later[0] >= since:
                 highest = max(highest, target)
         return highest
@@ -216,6 +227,8 @@ class Witness:
     def call_failed(self, call: Call) -> None:
         """The cluster itself refused."""
         self.counts[f"{call.verb} refused"] += 1
+        for check in self.checks:
+            check.refused(call)
 
     def second(self, now: float) -> None:
         """A second has passed."""
@@ -243,6 +256,8 @@ class Witness:
             check.pod(old, new)
 
     def _recommendation(self, old: PowerRecommendation | None, new: PowerRecommendation | None) -> None:
+        if new is None and old is not None:
+            self.published.pop(old.spec.scale_target_ref.name, None)
         if new is not None and new.status.mode:
             told = self.published.setdefault(new.spec.scale_target_ref.name, [])
             if not told or told[-1][1] != new.status.target.replicas:

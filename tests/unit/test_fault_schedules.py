@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import sys
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
+from kserve_hooks import reconcile
+from kserve_hooks.protection import Protection
 from tests.faults import __main__ as command
+from tests.faults.checks_kserve import CeilingsFollow, UsersBoundsAreKept
+from tests.faults.checks_protection import ProtectionHolds
 from tests.faults.run import Report, run_schedule, run_seed
-from tests.faults.schedule import CALM_FROM_SECONDS, Kind, draw
+from tests.faults.schedule import CALM_FROM_SECONDS, Fault, Kind, draw
 from tests.faults.witness import Breach
 from wattkeeper.api.readings import Bools, Floats, Ints
 from wattkeeper.api.snapshot import Snapshot
+from wattkeeper.cluster.objects import Pod
+
+POLICY_GONE = (Fault(at=60, until=120, kind="policy gone", target="images-predictor"),)
 
 
 def test_no_invariant_is_broken_whatever_else_is() -> None:
@@ -40,6 +47,64 @@ def test_a_guard_that_lets_everything_pass_is_found_out(monkeypatch: pytest.Monk
 
     found = {one.invariant[0] for one in run_schedule(2, draw(2), 260).breaches}
     assert "1" in found
+
+
+def test_who_asks_although_a_disruption_budget_forbids_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = (
+        Fault(at=60, until=200, kind="pdb forbids", target="answers"),
+        Fault(at=70, until=71, kind="budget", target="rack-b", amount=12_000.0),
+    )
+
+    def nobody(_: Protection, __: Pod) -> str:
+        return ""
+
+    monkeypatch.setattr(Protection, "forbids", nobody)
+
+    found = {one.invariant for one in run_schedule(5, schedule, 110).breaches}
+    assert ProtectionHolds.text in found
+
+
+def test_evictions_that_are_asked_for_too_late_are_refused_and_not_pressed_for() -> None:
+    schedule = (
+        Fault(at=60, until=250, kind="pdb flaps", target="answers"),
+        Fault(at=61, until=250, kind="view late", amount=4.0),
+        Fault(at=70, until=71, kind="budget", target="rack-b", amount=11_500.0),
+    )
+
+    report = run_schedule(5, schedule, 200)
+
+    assert report.breaches == ()
+    assert report.counts["evict refused"] > 0
+
+
+def test_a_service_of_kserve_is_seen_as_its_user_had_it_once_its_policy_has_gone() -> None:
+    report = run_schedule(5, POLICY_GONE, 80)
+
+    assert report.breaches == ()
+    assert report.counts["seconds as users had it"] > 0
+
+
+@pytest.mark.parametrize(
+    ("breaks", "text"),
+    [("notes", UsersBoundsAreKept.text), ("restores", UsersBoundsAreKept.text), ("lowers", CeilingsFollow.text)],
+)
+def test_an_actuator_that_forgets_one_thing_about_kserve_services_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, breaks: str, text: str
+) -> None:
+    whole = reconcile._fields  # pyright: ignore[reportPrivateUsage] - what forgets
+
+    def forgetful(*given: Any) -> Any:
+        found, wanted = whole(*given), given[2].fields
+        if breaks == "notes":
+            found.notes = []
+        else:
+            kept = {path: value for path, value in found.writes.items() if (path in wanted) == (breaks == "restores")}
+            found.writes = kept
+        return found
+
+    monkeypatch.setattr(reconcile, "_fields", forgetful)
+
+    assert text in {one.invariant for one in run_schedule(5, POLICY_GONE, 80).breaches}
 
 
 def test_whatever_a_seed_breaks_is_whole_again_before_the_end() -> None:
