@@ -77,7 +77,7 @@ class Entrance:
         # once there is one more.
         forbidden = self._disruptions.forbids(capped, pod, budget=budget, now=now)
         if forbidden is not None and forbidden.reason != "FloorReached":
-            passes = forbidden.reason in ("RateLimited", "ApiServerBusy")
+            passes = forbidden.reason in ("RateLimited", "ApiServerBusy", "EvictionFailed")
             return Refused(reason=forbidden.reason, message=forbidden.message, passes=passes)
         if len(pods) != replicas or not all(map(is_ready, pods)):
             message = "Not as many pods are ready as the service shall have: a pod moves only while all are well."

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from kserve_hooks.disruptions import Disruptions, Refusal
 from tests.unit.kserve_hooks.migrate_scene import Scene
 from tests.unit.kserve_hooks.world import World
 from wattkeeper.api.meta import ScaleTargetRef
@@ -133,6 +134,23 @@ async def test_a_migration_that_nobody_could_begin_keeps_no_other_service_from_m
     scene.hot = True
     await scene.turns(2)
     assert len(scene.migrations()) == 2
+
+
+async def test_a_migration_waits_where_the_api_server_has_just_failed_to_evict_a_pod_of_its_service(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.hot = False
+    await scene.open()
+
+    def fails(*_: object, **__: object) -> Refusal:
+        return Refusal(reason="EvictionFailed", message="failed calling webhook (HTTP 500)")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Disruptions, "forbids", fails)
+        scene.make(scene.pods()[0])
+        await scene.turns(4)
+        assert scene.phase() == ""
+    await scene.until("Surging")
 
 
 async def test_a_migration_that_limits_hold_back_takes_up_its_place_no_longer_than_its_deadline(scene: Scene) -> None:
