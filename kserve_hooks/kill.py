@@ -32,6 +32,7 @@ from kserve_hooks.violating import (
     is_due,
     is_for,
     named_pods,
+    nobody_decides,
 )
 from wattkeeper.api.conditions import Finding
 from wattkeeper.api.instants import format_instant
@@ -127,20 +128,23 @@ class Kills:
         self._gone_before: dict[str, float] = {}
         self._moving: frozenset[str] = frozenset()
 
-    def killing(self, one: Capped, now: float, *, fresh: bool) -> Killing:
+    def killing(self, one: Capped, now: float, *, fresh: bool, told: bool) -> Killing:
         """Returns what a service's pods are made to do.
 
         Args:
             one: the service.
             now: Unix seconds.
             fresh: somebody has decided lately: on old decisions nothing happens.
+            told: a budget says so. Without any, nobody may decide any more: what was begun is taken back, and no more.
         """
         note = _noted(one)
         if one.enforced and not fresh:
             return _killing(note)
-        violations = in_turn(one) if one.may("Kill") else []
-        if note == NOTHING_NOTED and not violations and not replaces(one):
-            return Killing()
+        violations = in_turn(one) if one.may("Kill") and told else []
+        replacing = replaces(one) and told
+        unsaid = () if told else nobody_decides(one, now)
+        if note == NOTHING_NOTED and not violations and not replacing:
+            return Killing(findings=unsaid)
         service, pods = key_of(one.recommendation), self._disruptions.pods
         marked: dict[str, Pod] = {}
         if service.kind == "Deployment":
@@ -160,18 +164,18 @@ class Kills:
         )
         step = self._step(one, note, violations, now)
         if step.note.evicted is None or step.note.evicted.reason == ROLLOUT:
-            step = self._replaced(one, step, now)
+            step = self._replaced(one, step, now) if replacing else _without_rollout(step)
         count, at = costs.reverts.count, costs.reverts.stamp()
         findings, stuck = step.findings, stuck_among(pods.of(service), now)
         findings = with_stuck(findings, "KillBlocked", stuck if violations else ())
-        findings = with_stuck(findings, "ReplaceBlocked", stuck if replaces(one) else ())
+        findings = with_stuck(findings, "ReplaceBlocked", stuck if replacing else ())
         made = _killing(replace(step.note, costs=costs.notes, reverts=count, reverted_at=at))
         said = (put_back_finding(service, costs.reverts, self._reverts, now),) if count else ()
         return dataclasses.replace(
             made,
             costs=costs.writes,
             eviction=step.eviction,
-            findings=(*findings, *said),
+            findings=(*unsaid, *findings, *said),
             awaited=costs.awaited,
         )
 
@@ -294,8 +298,6 @@ class Kills:
     def _replaced(self, one: Capped, step: _Step, now: float) -> _Step:
         """Adds what a rollout needs that lacks the watts of one replica more."""
         note, pods = step.note, self._disruptions.pods.of(key_of(one.recommendation))
-        if not replaces(one):
-            return dataclasses.replace(step, note=_without_rollout(note))
         last = note.evicted
         old = tuple(sorted(outdated_templates(pods, note.outdated)))
         if last is not None:
@@ -329,9 +331,10 @@ def _killing(note: Kill) -> Killing:
     return Killing(note=None if note == NOTHING_NOTED else note)
 
 
-def _without_rollout(note: Kill) -> Kill:
-    keeps = note.evicted is not None and note.evicted.reason != ROLLOUT
-    return replace(note, evicted=note.evicted if keeps else None, outdated=())
+def _without_rollout(step: _Step) -> _Step:
+    last = step.note.evicted
+    kept = None if last is None or last.reason == ROLLOUT else last
+    return dataclasses.replace(step, note=replace(step.note, evicted=kept, outdated=()))
 
 
 def _waited(one: Capped, note: Kill, violation: Violation, uid: str, now: float) -> bool:

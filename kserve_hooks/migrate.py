@@ -110,7 +110,7 @@ class Migrations:
         return frozenset(one.metadata.namespace for one in found if one.status.phase == "Waiting")
 
     def moves(
-        self, services: Sequence[Capped], serving: Mapping[str, frozenset[str]], now: float, *, fresh: bool
+        self, services: Sequence[Capped], serving: Mapping[str, frozenset[str]], now: float, *, fresh: bool, told: bool
     ) -> Moves:
         """Returns what is to be done now.
 
@@ -119,6 +119,7 @@ class Migrations:
             serving: UIDs of pods that get traffic, by namespace, of those that were asked about.
             now: Unix seconds.
             fresh: somebody has decided lately: on old decisions nothing begins.
+            told: a budget says so: else nobody is evicted.
         """
         known = sorted(self._view.all(PowerMigration).values(), key=lambda one: (began(one), one.metadata.name))
         capped = {key_of(one.recommendation): one for one in services}
@@ -126,7 +127,7 @@ class Migrations:
         for one in known:
             if not is_over(one):
                 active.setdefault(service_of_migration(one), one)
-        plans = [_guarded(one, partial(self._next, one, capped, active, serving, now, fresh=fresh)) for one in known]
+        plans = [_guarded(one, partial(self._next, one, capped, active, serving, now, fresh=told)) for one in known]
         plans += self._cleared(known, now)
         replicas = {
             service: one.status.replicas + 1

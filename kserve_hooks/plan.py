@@ -101,13 +101,13 @@ class Planner:
         self._now = now
         self._disruptions.begin(now)
         self._kills.begin(now)
-        fresh = not self._freshness.stale(now)
+        fresh, told = not self._freshness.stale(now), self._freshness.told(now)
         services = list(find_capped(self._view))
-        moves = self._migrations.moves(services, serving, now, fresh=fresh)
+        moves = self._migrations.moves(services, serving, now, fresh=fresh, told=told)
         plans = [
             plan
             for one in services
-            for plan in _guarded(one, partial(self._service, one, now, refused, moves, fresh=fresh))
+            for plan in _guarded(one, partial(self._service, one, now, refused, moves, fresh=fresh, told=told))
         ]
         orphans = (*self._orphans.scaled_objects(), *self._orphans.pauses(now))
         return [*plans, *moves.plans, *orphans, *self._unknown_policies.plans()]
@@ -169,7 +169,7 @@ class Planner:
         return self._reconciled(one, NOTHING, self._brakes.released(one, now), killing, (), now)
 
     def _service(
-        self, one: Capped, now: float, refused: Mapping[str, str], moves: Moves, *, fresh: bool
+        self, one: Capped, now: float, refused: Mapping[str, str], moves: Moves, *, fresh: bool, told: bool
     ) -> list[ServicePlan]:
         key = one.recommendation.metadata.uid
         braking = self._brakes.braking(one, now, fresh=fresh)
@@ -183,7 +183,7 @@ class Planner:
         extra = (*extra, *(each for each in (moves.findings.get(key),) if each is not None))
         wanted = replace(wanted, refused=refused.get(key, ""))
         braking = replace(braking, refused=refused.get(brake_key(key), ""))
-        killing = self._kills.killing(one, now, fresh=fresh)
+        killing = self._kills.killing(one, now, fresh=fresh, told=told)
         if killing.writes and pods_key(key) in refused:
             killing = killing.refused(refused[pods_key(key)])
         return self._reconciled(one, wanted, braking, killing, extra, now)

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from kserve_hooks.capped import Capped
 from kserve_hooks.pods import ServicePods, ends
+from wattkeeper.api.conditions import Finding
 from wattkeeper.api.instants import parse_instant
 from wattkeeper.api.power_capping_policy import PerformancePower, ViolationRules
 from wattkeeper.api.power_recommendation import Actuation, PodEviction, ViolatingPod, Violation
@@ -47,6 +48,18 @@ def is_due(one: Capped, violation: Violation, now: float) -> bool:
         return False
     since = parse_instant(violation.since)
     return since is not None and now - since >= duration_seconds(one, violation)
+
+
+def nobody_decides(one: Capped, now: float) -> tuple[Finding, ...]:
+    """Returns what is said of a violation that has lasted long enough while no budget tells whether anybody decides."""
+    due = next((each for each in in_turn(one) if one.may("Kill") and is_due(one, each, now)), None)
+    if due is None:
+        return ()
+    message = (
+        f"A pod has to go ({in_words(due.type, due.budget)}), and stays: there is no PowerBudget, so nothing tells "
+        "whether anybody decides any more. Create one, if only with a limit that is never reached."
+    )
+    return (Finding(type="KillBlocked", holds=True, reason="NobodyDecides", message=message),)
 
 
 def named_pods(violation: Violation, service: ServiceKey, pods: ServicePods) -> Iterator[tuple[ViolatingPod, Pod]]:

@@ -25,6 +25,8 @@ FAST = {
     "WATTKEEPER_SCALER_CHECK": "false",
     "WATTKEEPER_DISRUPTIONS_PER_MINUTE": "600",
     "WATTKEEPER_DISRUPTIONS_PER_MINUTE_AND_BUDGET": "600",
+    # No scaler runs, and one decision has to do for a test.
+    "WATTKEEPER_STALE_SECONDS": "3600",
 }
 
 
@@ -35,7 +37,15 @@ def actuators(plane: Plane, proxy: FaultProxy) -> Iterator[Actuators]:
         yield made
 
 
-pytestmark = pytest.mark.usefixtures("actuators")
+pytestmark = pytest.mark.usefixtures("actuators", "decided")
+
+
+@pytest.fixture
+async def decided(bench: Bench) -> None:
+    """Has the leader of the scaler have decided: without a budget that says so, no pod is evicted."""
+    head: Object = {"apiVersion": GROUP, "kind": "PowerBudget", "metadata": {"name": "rack"}}
+    await bench.apply({**head, "spec": {"limitWatts": 1000}})
+    await bench.api.apply({**head, "status": {"lastEvaluated": format_instant(SystemClock().now())}}, sub="status")
 
 
 async def name(bench: Bench, pods: list[Object]) -> None:

@@ -27,9 +27,16 @@ class Freshness:
 
         The newest instant counts, because one leader evaluates all budgets at once. One that lies further in the
         future than a decision may be old shows a wrong clock, and is no sign of life. Without budgets there is nothing
-        to be stale against.
+        to be stale against, and no budget that what is loosened could exceed; see `told`.
         """
         return bool(self._evaluated) and abs(now - self._newest) > self._stale_seconds
+
+    def told(self, now: float) -> bool:
+        """Says whether somebody is known to have decided lately: without budgets nothing tells.
+
+        Who does what cannot be undone asks this.
+        """
+        return bool(self._evaluated) and not self.stale(now)
 
     def age_seconds(self, now: float) -> float:
         """Returns how old the newest decision is; inf before the first one."""

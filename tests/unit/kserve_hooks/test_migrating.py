@@ -11,6 +11,7 @@ from kserve_hooks.rates import Rates
 from kserve_hooks.service import Rehearsal
 from tests.unit.kserve_hooks.migrate_scene import Scene
 from tests.unit.kserve_hooks.world import OPTIONS, World
+from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_migration import PowerMigration, PowerMigrationStatus, Reservation
 from wattkeeper.api.readings import ServiceKey
 from wattkeeper.cluster.disruption import DELETION_COST
@@ -127,6 +128,20 @@ async def test_nothing_is_evicted_while_nobody_decides(scene: Scene) -> None:
     assert (scene.phase(), "evict" in scene.world.cluster.written) == ("Shrinking", False)
     await scene.until("Succeeded")
     assert scene.world.cluster.written.count("evict") == 1
+
+
+async def test_nothing_is_evicted_once_the_last_budget_is_gone(scene: Scene) -> None:
+    await scene.open()
+    await scene.until("Waiting")
+    scene.scales = False
+    await scene.until("Shrinking")
+    for budget in list(scene.world.cluster.objects.all(PowerBudget).values()):
+        scene.world.cluster.objects.remove(budget)
+    for _ in range(200):
+        await scene.world.clock.forward(2.0)
+        await scene.world.service.leadership.renew()
+        await scene.world.service.act()
+    assert (scene.phase(), "evict" in scene.world.cluster.written) == ("Shrinking", False)
 
 
 async def test_a_pod_that_was_made_to_go_without_an_answer_counts_for_the_limits(
