@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from wattkeeper.cluster.braking import PAUSE, read_held
-from wattkeeper.cluster.objects import Deployment, HorizontalPodAutoscaler, ScaledObject
+from wattkeeper.cluster.objects import HorizontalPodAutoscaler, ScaledObject
 from wattkeeper.simulation.clock import SteppedClock
 from wattkeeper.simulation.cluster import TwinCluster
 from wattkeeper.simulation.hpa import SYNC_SECONDS, Hpa, HpaSpec, parse_behavior
 from wattkeeper.simulation.keda import MetricAnswer, MetricSource
 from wattkeeper.simulation.keda_hpa import KedaHpas
+from wattkeeper.simulation.workloads import Workload, find_workload
 
 KEDA_RANK: Final = 20
 OPERATOR_RANK: Final = 21
@@ -44,7 +45,7 @@ class _Scaled:
 
 
 class Autoscaler:
-    """Scales every Deployment that a ScaledObject names."""
+    """Scales every workload that a ScaledObject names."""
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class Autoscaler:
         """Prepares.
 
         Args:
-            cluster: whose Deployments are scaled.
+            cluster: whose workloads are scaled.
             clock: both loops live in its time.
             source: where metrics come from.
             sync_seconds: how often the HPA looks.
@@ -108,10 +109,10 @@ class Autoscaler:
 
     async def _poll(self, scaled: _Scaled, scaled_object: ScaledObject) -> None:
         answer = await self._ask(scaled, scaled_object)
-        deployment = self._target(scaled_object)
-        if deployment is None:
+        workload = self._target(scaled_object)
+        if workload is None:
             return
-        now, spec, replicas = self._clock.now(), scaled_object.spec, deployment.spec.replicas
+        now, spec, replicas = self._clock.now(), scaled_object.spec, workload.spec.replicas
         if answer.active:
             scaled.last_active = now
             if replicas == 0:
@@ -160,8 +161,8 @@ class Autoscaler:
     async def _sync(self, scaled: _Scaled, scaled_object: ScaledObject, found: HorizontalPodAutoscaler) -> None:
         if scaled.hpa_uid != found.metadata.uid:
             scaled.hpa, scaled.hpa_uid = Hpa(), found.metadata.uid
-        deployment = self._target(scaled_object)
-        if deployment is None or deployment.spec.replicas == 0:
+        workload = self._target(scaled_object)
+        if workload is None or workload.spec.replicas == 0:
             return
         answer = scaled.last_answer = await self._source.fetch(scaled_object)
         seen = self._object(scaled)
@@ -176,8 +177,8 @@ class Autoscaler:
         wanted = scaled.hpa.sync(
             spec,
             answer.value,
-            replicas=deployment.spec.replicas,
-            status_replicas=deployment.status.replicas,
+            replicas=workload.spec.replicas,
+            status_replicas=workload.status.replicas,
             now=self._clock.now(),
         )
         self._scale(scaled_object, wanted)
@@ -185,13 +186,13 @@ class Autoscaler:
     def _object(self, scaled: _Scaled) -> ScaledObject | None:
         return self._cluster.objects.all(ScaledObject).get(scaled.uid)
 
-    def _target(self, scaled_object: ScaledObject) -> Deployment | None:
+    def _target(self, scaled_object: ScaledObject) -> Workload | None:
         target = scaled_object.spec.scale_target_ref
-        return self._cluster.objects.get(Deployment, scaled_object.metadata.namespace, target.name)
+        return find_workload(self._cluster.objects, target.kind, scaled_object.metadata.namespace, target.name)
 
     def _scale(self, scaled_object: ScaledObject, replicas: int) -> None:
-        deployment = self._target(scaled_object)
-        if deployment is not None and deployment.spec.replicas != replicas:
-            meta = scaled_object.metadata
-            self._cluster.scale(namespace=meta.namespace, name=deployment.metadata.name, replicas=replicas)
+        workload, target = self._target(scaled_object), scaled_object.spec.scale_target_ref
+        if workload is not None and workload.spec.replicas != replicas:
+            namespace = scaled_object.metadata.namespace
+            self._cluster.scale(namespace=namespace, name=target.name, replicas=replicas, kind=target.kind)
             self._settle()

@@ -29,7 +29,7 @@ from wattkeeper.cluster.errors import (
 )
 from wattkeeper.cluster.interface import EventRecord, OwnKind, View, Watched
 from wattkeeper.cluster.kserve import KServeService
-from wattkeeper.cluster.objects import Deployment, NodeSelectorTerm, Pod, ScaledObject
+from wattkeeper.cluster.objects import NodeSelectorTerm, Pod, ScaledObject
 from wattkeeper.cluster.trust import Secret, WebhookConfiguration, WebhookKind
 from wattkeeper.cluster.usage import PodUsage
 from wattkeeper.recommender.affinity import required_terms, requiring
@@ -38,6 +38,7 @@ from wattkeeper.simulation.disruption import DisruptionObjects
 from wattkeeper.simulation.fixtures import check_possible
 from wattkeeper.simulation.store import ObjectStore, kubernetes_time
 from wattkeeper.simulation.trust import TrustObjects
+from wattkeeper.simulation.workloads import find_workload
 
 T = TypeVar("T", bound=Watched)
 
@@ -307,13 +308,13 @@ class TwinCluster:
         """Replaces an object that is there, by UID, and returns it as stored."""
         return self.objects.update(new)
 
-    def scale(self, *, namespace: str, name: str, replicas: int) -> None:
-        """Sets a Deployment's replicas, as the HPA and KEDA do through its scale subresource."""
-        deployment = self.objects.get(Deployment, namespace, name)
-        if deployment is None:
-            raise NotFoundError(f"Deployment {namespace}/{name} is not there.")
-        spec = msgspec.structs.replace(deployment.spec, replicas=replicas)
-        self.objects.update(msgspec.structs.replace(deployment, spec=spec))
+    def scale(self, *, namespace: str, name: str, replicas: int, kind: str = "Deployment") -> None:
+        """Sets a workload's replicas, as the HPA and KEDA do through its scale subresource."""
+        workload = find_workload(self.objects, kind, namespace, name)
+        if workload is None:
+            raise NotFoundError(f"{kind} {namespace}/{name} is not there.")
+        spec = msgspec.structs.replace(workload.spec, replicas=replicas)
+        self.objects.update(msgspec.structs.replace(workload, spec=spec))  # pyright: ignore[reportArgumentType] - its own spec
 
 
 def tightened(old: tuple[NodeSelectorTerm, ...], new: tuple[NodeSelectorTerm, ...]) -> bool:

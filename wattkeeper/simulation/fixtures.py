@@ -8,10 +8,11 @@ from __future__ import annotations
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.quantity import parse_quantity
 from wattkeeper.cluster.interface import View, Watched
-from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, Namespace, Node, Pod, ScaledObject
+from wattkeeper.cluster.objects import Deployment, LeaderWorkerSet, Namespace, Node, Pod, PodTemplate, ScaledObject
 from wattkeeper.recommender.nodes import gpu_count
 from wattkeeper.recommender.pods import requested
 from wattkeeper.simulation.errors import ImpossibleFixtureError
+from wattkeeper.simulation.workloads import find_workload
 
 _CLUSTER_SCOPED = (Node, Namespace, PowerBudget)
 
@@ -36,12 +37,12 @@ def check_possible(new: Watched, view: View) -> None:
             _check_node(new)
         case Deployment():
             _check_deployment(new, view)
+        case LeaderWorkerSet():
+            _check_groups(new, view)
         case Pod():
             _check_pod(new, view)
         case ScaledObject():
             _check_scaled_object(new, view)
-        case LeaderWorkerSet():
-            raise ImpossibleFixtureError("the twin has no LeaderWorkerSet controller: its groups would never start")
         case _:
             return
 
@@ -61,12 +62,23 @@ def _check_deployment(deployment: Deployment, view: View) -> None:
         raise ImpossibleFixtureError(f"Deployment {name} has an empty selector, which the API server refuses")
     if not spec.selector.matches(spec.template.metadata.labels):
         raise ImpossibleFixtureError(f"Deployment {name} does not select the pods of its own template")
-    wanted = requested(spec.template.spec)[0]
+    _check_fits(f"Deployment {name}", spec.template, view)
+
+
+def _check_groups(groups: LeaderWorkerSet, view: View) -> None:
+    name, spec = groups.metadata.name, groups.spec
+    template = spec.leader_worker_template
+    if spec.replicas < 0 or template.size < 1:
+        raise ImpossibleFixtureError(f"LeaderWorkerSet {name} asks for {spec.replicas} groups of {template.size}")
+    _check_fits(f"LeaderWorkerSet {name}", template.leader_template or template.worker_template, view)
+    _check_fits(f"LeaderWorkerSet {name}", template.worker_template, view)
+
+
+def _check_fits(owner: str, template: PodTemplate, view: View) -> None:
+    wanted = requested(template.spec)[0]
     largest = max((gpu_count(node.status.allocatable) for node in view.all(Node).values()), default=0.0)
     if wanted > largest:
-        raise ImpossibleFixtureError(
-            f"a pod of Deployment {name} wants {wanted:g} GPUs, the largest node has {largest:g}"
-        )
+        raise ImpossibleFixtureError(f"a pod of {owner} wants {wanted:g} GPUs, the largest node has {largest:g}")
 
 
 def _check_pod(pod: Pod, view: View) -> None:
@@ -86,7 +98,7 @@ def _check_pod(pod: Pod, view: View) -> None:
 def _check_scaled_object(scaled_object: ScaledObject, view: View) -> None:
     meta, spec = scaled_object.metadata, scaled_object.spec
     target = spec.scale_target_ref
-    if view.get(Deployment, meta.namespace, target.name) is None:
+    if find_workload(view, target.kind, meta.namespace, target.name) is None:
         raise ImpossibleFixtureError(f"ScaledObject {meta.name} scales {target.kind} {target.name}, which is not there")
     if spec.min_replica_count > spec.max_replica_count:
         raise ImpossibleFixtureError(f"ScaledObject {meta.name} has minReplicaCount above maxReplicaCount")

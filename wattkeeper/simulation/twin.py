@@ -15,15 +15,17 @@ import msgspec
 import numpy as np
 
 from wattkeeper.api.readings import ServiceKey
-from wattkeeper.cluster.objects import Deployment, Node, Pod
+from wattkeeper.cluster.objects import Node, Pod
 from wattkeeper.recommender.nodes import gpu_count
-from wattkeeper.recommender.pods import service_of
+from wattkeeper.recommender.pods import requested, service_of
+from wattkeeper.recommender.services import pod_specs
 from wattkeeper.simulation.clock import SteppedClock
 from wattkeeper.simulation.cluster import TwinCluster
 from wattkeeper.simulation.controllers import ReplicaController
 from wattkeeper.simulation.counters import Counters
 from wattkeeper.simulation.errors import ImpossibleFixtureError
 from wattkeeper.simulation.fleet import FleetRows, GpuSlots, fleet_rows
+from wattkeeper.simulation.groups import GroupController
 from wattkeeper.simulation.kubelet import Kubelet
 from wattkeeper.simulation.models import ModelProfile
 from wattkeeper.simulation.physics import Physics, Power
@@ -31,6 +33,7 @@ from wattkeeper.simulation.protection import DisruptionController
 from wattkeeper.simulation.scheduler import Scheduler
 from wattkeeper.simulation.serving import ServiceLevel, Serving
 from wattkeeper.simulation.traffic import Traffic
+from wattkeeper.simulation.workloads import Workload, find_workload
 
 STEP_SECONDS: Final = 1.0
 TWIN_RANK: Final = 0
@@ -40,7 +43,11 @@ _LOAD_SPREAD: Final = 0.2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TwinService:
-    """What the twin knows of a Deployment that the cluster does not."""
+    """What the twin knows of a workload that the cluster does not.
+
+    Attributes:
+        model: of each pod: those of a group serve as if they were alone.
+    """
 
     namespace: str
     name: str
@@ -48,6 +55,12 @@ class TwinService:
     traffic: Traffic
     level: ServiceLevel
     grace_seconds: float = 30.0
+    kind: str = "Deployment"
+
+    @property
+    def key(self) -> ServiceKey:
+        """Its name everywhere else."""
+        return ServiceKey(self.namespace, self.kind, self.name)
 
 
 class Twin:
@@ -61,17 +74,15 @@ class Twin:
     """
 
     def __init__(self, cluster: TwinCluster, clock: SteppedClock, services: Sequence[TwinService], seed: int) -> None:
-        """Takes up the nodes and Deployments that are there.
+        """Takes up the nodes and workloads that are there.
 
         Raises:
-            ImpossibleFixtureError: a service's Deployment is not there, or asks for other GPUs than its model.
+            ImpossibleFixtureError: a service's workload is not there, or its pods ask for other GPUs than its model.
         """
         self.cluster, self.clock, self.services = cluster, clock, tuple(services)
-        self._service_row = {
-            ServiceKey(one.namespace, "Deployment", one.name): row for row, one in enumerate(self.services)
-        }
+        self._service_row = {one.key: row for row, one in enumerate(self.services)}
         for one in self.services:
-            _check_service(one, cluster.objects.get(Deployment, one.namespace, one.name))
+            _check_service(one, find_workload(cluster.objects, one.kind, one.namespace, one.name))
         nodes = sorted(cluster.objects.all(Node).values(), key=lambda node: node.metadata.name)
         self.nodes = tuple(node.metadata.name for node in nodes)
         self._node_row = {name: row for row, name in enumerate(self.nodes)}
@@ -79,6 +90,7 @@ class Twin:
         self._random = np.random.default_rng([seed, 31])
         self.kubelet = Kubelet(cluster, load_seconds=self._load_seconds, grace_seconds=self._grace_seconds)
         self._controller = ReplicaController(cluster, self.kubelet, seed)
+        self._groups = GroupController(cluster, self.kubelet)
         self._scheduler = Scheduler(cluster)
         self.protection = DisruptionController(cluster)
         cluster.disruption.end = self._evicted
@@ -102,6 +114,7 @@ class Twin:
     def start(self) -> asyncio.Task[None]:
         """Starts the seconds; everything that is deployed already serves."""
         self._controller.reconcile(self.clock.now())
+        self._groups.reconcile(self.clock.now())
         self._let_out()
         self.settle()
         self.kubelet.finish_loading(self.clock.now())
@@ -111,6 +124,7 @@ class Twin:
         """Lets Kubernetes act on what has changed, without time passing."""
         now = self.clock.now()
         self._controller.reconcile(now)
+        self._groups.reconcile(now)
         self._scheduler.reconcile()
         self.kubelet.reconcile(now)
         self.protection.reconcile()
@@ -211,16 +225,16 @@ class Twin:
         service = self._service_of(pod)
         if service is None:
             return 0.0
-        return self.hanging.get(ServiceKey(service.namespace, "Deployment", service.name), service.grace_seconds)
+        return self.hanging.get(service.key, service.grace_seconds)
 
 
-def _check_service(service: TwinService, deployment: Deployment | None) -> None:
+def _check_service(service: TwinService, workload: Workload | None) -> None:
     where = f"{service.namespace}/{service.name}"
-    if deployment is None:
-        raise ImpossibleFixtureError(f"service {where} has no Deployment")
-    containers = deployment.spec.template.spec.containers
-    gpus = sum(gpu_count(one.resources.requests) or gpu_count(one.resources.limits) for one in containers)
-    if gpus != service.model.gpus:
-        raise ImpossibleFixtureError(
-            f"{where} requests {gpus:g} GPUs, {service.model.name} was measured on {service.model.gpus}"
-        )
+    if workload is None:
+        raise ImpossibleFixtureError(f"service {where} has no {service.kind}")
+    for spec in pod_specs(workload):
+        gpus = requested(spec)[0]
+        if gpus != service.model.gpus:
+            raise ImpossibleFixtureError(
+                f"{where} requests {gpus:g} GPUs, {service.model.name} was measured on {service.model.gpus}"
+            )

@@ -7,6 +7,9 @@ from wattkeeper.cluster.objects import (
     Container,
     Deployment,
     DeploymentSpec,
+    LeaderWorkerSet,
+    LeaderWorkerSetSpec,
+    LeaderWorkerTemplate,
     Node,
     NodeStatus,
     Pod,
@@ -53,6 +56,20 @@ def deployment(
                     node_selector=node_selector or {}, containers=(Container(resources=Resources(requests=requests)),)
                 ),
             ),
+        ),
+    )
+
+
+def groups(name: str = "large", *, replicas: int = 1, size: int = 2, gpus: int = 1) -> LeaderWorkerSet:
+    requests: dict[str, str | int] = {"nvidia.com/gpu": gpus}
+    template = PodTemplate(
+        metadata=ObjectMeta(labels={"app": name}),
+        spec=PodSpec(containers=(Container(resources=Resources(requests=requests)),)),
+    )
+    return LeaderWorkerSet(
+        metadata=ObjectMeta(name=name, namespace="llm", labels={"app": name}),
+        spec=LeaderWorkerSetSpec(
+            replicas=replicas, leader_worker_template=LeaderWorkerTemplate(size=size, worker_template=template)
         ),
     )
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tests.unit.simulation.fixtures import SetClock, deployment, node, pods
+from tests.unit.simulation.fixtures import SetClock, deployment, groups, node, pods
 from wattkeeper.api.admission import POWER_GATE
 from wattkeeper.api.meta import ObjectMeta
 from wattkeeper.cluster.disruption import DELETION_COST
 from wattkeeper.cluster.objects import (
     Deployment,
-    LeaderWorkerSet,
-    LeaderWorkerSetSpec,
     Pod,
     PodCondition,
     PodSpec,
@@ -229,7 +227,8 @@ def _scaled(minimum: int = 0, target: str = "chat", triggers: int = 1) -> Scaled
         (_scaled(target="gone"), "not there"),
         (_scaled(minimum=101), "above maxReplicaCount"),
         (_scaled(triggers=2), "exactly one trigger"),
-        (LeaderWorkerSet(metadata=ObjectMeta(name="l", namespace="llm"), spec=LeaderWorkerSetSpec()), "never start"),
+        (groups("huge", gpus=9), "largest node has 8"),
+        (groups("none", size=0), "of 0"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
