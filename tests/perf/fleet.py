@@ -95,6 +95,7 @@ def fleet(
             gated=np.full(services, gated),
             slipped=np.zeros(services, dtype=np.int64),
             rolls=np.zeros(services, dtype=np.bool_),
+            replaces=np.zeros(services, dtype=np.bool_),
             priority=random.choice([0, 10, 100], services),
             floor=np.ones(services, dtype=np.int64),
             ceiling=np.full(services, 400),

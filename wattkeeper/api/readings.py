@@ -216,6 +216,7 @@ class ServiceRows:
         slipped: int64[S], pods of gated services that started without passing the admission plugin.
         rolls: bool[S], a gated service has pods of more than one template, and its strategy takes no old replica away
             before a new one is ready.
+        replaces: bool[S], where its rollout lacks watts an old pod is made to go first.
         priority: int64[S], after the budgets' limits on what a namespace may use.
         floor, ceiling: int64[S], the policy's minReplicas and maxReplicas.
         cap_only: bool[S], the service's trigger hands out the cap alone, so all of the cap is reserved.
@@ -244,6 +245,7 @@ class ServiceRows:
     gated: Bools
     slipped: Ints
     rolls: Bools
+    replaces: Bools
     priority: Ints
     floor: Ints
     ceiling: Ints

@@ -285,6 +285,7 @@ def _service_rows(
         gated=services.gated,
         slipped=slipped,
         rolls=gates.rolls,
+        replaces=services.replaces,
         priority=services.priority,
         floor=services.floor,
         ceiling=ceiling,

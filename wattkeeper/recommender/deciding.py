@@ -72,6 +72,7 @@ def decide_with_rollouts(
     algorithm: Algorithm,
     *,
     rolling: Bools,
+    replacing: Bools,
     granted: Ints,
     warm: bool,
     known: Bools,
@@ -83,6 +84,7 @@ def decide_with_rollouts(
         snapshot: what there is, without surges.
         algorithm: may do anything.
         rolling: bool[S], gated services that need a surge to go on.
+        replacing: bool[S], services of which an old pod is made to go first where there are no watts for a surge.
         granted: int64[S], the highest grant that may still be acted on, -1 for none.
         warm: caches and history are warm.
         known: bool[S], the demand is measured, and fresh.
@@ -92,7 +94,7 @@ def decide_with_rollouts(
     if not warm or not rolling.any():
         none = np.zeros(len(rolling), dtype=np.bool_)
         return Decision(snapshot=snapshot, plan=plan, proposal=proposal, blocked=none)
-    rollouts: Rollouts = plan_rollouts(snapshot, plan.grants, rolling)
+    rollouts: Rollouts = plan_rollouts(snapshot, plan.grants, rolling, replacing)
     if rollouts.surge.any():
         snapshot = read_only(with_rollouts(snapshot, rollouts, granted))
         if rollouts.lacking or proposal is None:

@@ -4,7 +4,8 @@ In order of priority, for each service that rolls and takes no old replica away 
 
 1. its planned sum with one more replica fits: it is planned;
 2. else, with a grant of two or more and above its floor: its ceiling is one less than what it would get, and the surge
-   is planned: the service makes room for itself;
+   is planned: the service makes room for itself. Where the actuator makes an old pod go first it is blocked instead,
+   which is what the actuator waits for: that needs nobody who lowers replicas, and keeps to PodDisruptionBudgets;
 3. else, lower priorities can free the watts, above their floors: the surge is planned, and the algorithm takes from the
    lowest;
 4. else the rollout is blocked.
@@ -42,13 +43,14 @@ class Rollouts:
     lacking: bool
 
 
-def plan_rollouts(snapshot: Snapshot, grants: Ints, rolling: Bools) -> Rollouts:
+def plan_rollouts(snapshot: Snapshot, grants: Ints, rolling: Bools, replacing: Bools) -> Rollouts:
     """Plans surges beside grants that were decided without any.
 
     Args:
         snapshot: without surges.
         grants: int64[S].
         rolling: bool[S], gated services that need a surge to go on.
+        replacing: bool[S], services of which an old pod is made to go first where there are no watts for a surge.
     """
     surge = np.zeros(len(grants), dtype=np.int64)
     ceiling, blocked, lacking = snapshot.ceiling.copy(), np.zeros(len(grants), dtype=np.bool_), False
@@ -75,6 +77,9 @@ def plan_rollouts(snapshot: Snapshot, grants: Ints, rolling: Bools) -> Rollouts:
             continue
         priority = int(snapshot.priority[row])
         if grants[row] >= 2 and grants[row] > snapshot.floor[row]:
+            if replacing[row]:
+                blocked[row] = not surge[row]
+                continue
             ceiling[row] = grants[row] - 1
             surge[row], lacking = 1, True
             continue

@@ -45,6 +45,7 @@ class ServiceTable:
     mode: Ints
     gated: Bools
     surges: Bools
+    replaces: Bools
     priority: Ints
     floor: Ints
     ceiling: Ints
@@ -77,6 +78,7 @@ class _Row:
     floor: int
     ceiling: int
     cap_only: bool
+    replaces: bool
     claimed_twice: bool
     workload: Workload
     violation_tolerance: float
@@ -167,6 +169,8 @@ def _claimed(workload: Workload, policies: Sequence[PowerCappingPolicy]) -> _Row
         floor=floor,
         ceiling=max(min(spec.max_replicas for spec in specs), floor),
         cap_only=False,
+        # As the actuator sees it, which looks at that one policy.
+        replaces=ordered[0].spec.rollout == "Replace" and isinstance(workload, Deployment),
         claimed_twice=len(ordered) > 1,
         workload=workload,
         violation_tolerance=min(spec.violation.tolerance if spec.violation else 0.0 for spec in specs),
@@ -253,6 +257,7 @@ def _columns(
         mode=whole(row.mode for row in rows),
         gated=flags(gated(row.workload, row.mode, enabled) for row in rows),
         surges=flags(surges(row.workload) for row in rows),
+        replaces=flags(row.replaces for row in rows),
         priority=_effective_priority(rows, budgets, eligible_domains),
         floor=whole(row.floor for row in rows),
         ceiling=whole(row.ceiling for row in rows),

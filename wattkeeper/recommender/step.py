@@ -118,6 +118,7 @@ class Recommender:
             snapshot,
             self._algorithm,
             rolling=readings.services.rolls & enforced,
+            replacing=readings.services.replaces,
             granted=picture.commitments.granted,
             warm=warm,
             known=known | ~enforced,

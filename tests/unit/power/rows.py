@@ -93,6 +93,7 @@ def service_rows(count: int = 1, kinds: int = 1, domains: int = 1, **columns: An
         gated=np.zeros(count, dtype=np.bool_),
         slipped=ints(0, count),
         rolls=np.zeros(count, dtype=np.bool_),
+        replaces=np.zeros(count, dtype=np.bool_),
         priority=ints(0, count),
         floor=ints(1, count),
         ceiling=ints(8, count),

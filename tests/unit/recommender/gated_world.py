@@ -79,6 +79,7 @@ class Workload:
     surge: int = 1
     size: int = 1
     cap_only: bool = False
+    replaces: bool = False
 
 
 @dataclass(kw_only=True)
@@ -318,6 +319,7 @@ class GatedWorld:
                 ],
                 dtype=np.bool_,
             ),
+            replaces=np.array([one.replaces for one in self.workloads], dtype=np.bool_),
             priority=ints([one.priority for one in self.workloads], count),
             floor=ints([one.floor for one in self.workloads], count),
             ceiling=ints(12, count),

@@ -247,6 +247,13 @@ def test_a_policy_says_what_a_violation_is() -> None:
     assert (services.least_tokens_per_joule.tolist(), services.idle_tokens_per_second.tolist()) == ([1.5], [5.0])
 
 
+def test_a_policy_says_whether_an_old_pod_goes_first_in_a_rollout() -> None:
+    view, one = cluster(), policy("chat")
+    assert ReadingsCollector(view).collect(measured(NOW), NOW).services.replaces.tolist() == [False]
+    view.put(msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, rollout="Replace")))
+    assert ReadingsCollector(view).collect(measured(NOW), NOW).services.replaces.tolist() == [True]
+
+
 def test_a_policy_without_rules_tolerates_nothing_and_asks_for_no_performance() -> None:
     services = ReadingsCollector(cluster()).collect(measured(NOW), NOW).services
     assert services.violation_tolerance.tolist() == [0.0]

@@ -181,6 +181,18 @@ def test_a_rollout_of_three_makes_room_for_itself() -> None:
     assert (is_rolled(world), replicas(world)) == (True, [3])
 
 
+def test_a_rollout_of_three_that_replaces_goes_on_with_each_old_pod_that_is_made_to_go() -> None:
+    world = settled(Workload(demand=3, replaces=True), all_watts=300)
+    world.workloads[0].template += 1
+    for _ in range(3):
+        results = world.ticks(8)
+        assert all(result.gate.rollout_blocked.tolist() == [True] for result in results[1:])
+        assert all(result.plan.grants.tolist() == [3] for result in results)
+        world.delete(next(one for one in world.of(0, PodPhase.RUNNING) if one.template == 0))
+    world.ticks(8)
+    assert (is_rolled(world), replicas(world)) == (True, [3])
+
+
 def test_a_rollout_of_one_takes_from_lower_priorities() -> None:
     world = settled(Workload(demand=1, priority=9), Workload(demand=3, floor=1), all_watts=400)
     results = rolled(world)

@@ -18,8 +18,9 @@ def gated(replicas: int, *, previous: int | None = None, priority: int = 0, floo
     return Service(gated=True, active=replicas, previous=previous, priority=priority, floor=floor)
 
 
-def planned(snapshot: Snapshot, grants: Sequence[int], *rolling: int) -> Rollouts:
-    return plan_rollouts(snapshot, np.array(grants), np.isin(np.arange(len(grants)), rolling))
+def planned(snapshot: Snapshot, grants: Sequence[int], *rolling: int, replacing: Sequence[int] = ()) -> Rollouts:
+    rows = np.arange(len(grants))
+    return plan_rollouts(snapshot, np.array(grants), np.isin(rows, rolling), np.isin(rows, replacing))
 
 
 def outcome(rollouts: Rollouts) -> tuple[list[int], list[bool], bool]:
@@ -38,6 +39,16 @@ def test_nobody_surges_who_does_not_roll() -> None:
 def test_without_room_a_grant_of_two_makes_room_for_itself() -> None:
     rollouts = planned(snapshot_of(gated(2), limit_watts=[200.0]), [2], 0)
     assert (outcome(rollouts), rollouts.ceiling.tolist()) == (([1], [False], True), [1])
+
+
+def test_it_makes_none_where_an_old_pod_goes_first() -> None:
+    rollouts = planned(snapshot_of(gated(2), limit_watts=[200.0]), [2], 0, replacing=[0])
+    assert (outcome(rollouts), rollouts.ceiling.tolist()) == (([0], [True], False), [1000])
+
+
+def test_nor_does_a_lower_priority() -> None:
+    snapshot = snapshot_of(gated(2, priority=9), gated(3), limit_watts=[500.0])
+    assert outcome(planned(snapshot, [2, 3], 0, replacing=[0])) == ([0, 0], [True, False], False)
 
 
 def test_it_makes_no_room_below_its_floor() -> None:
@@ -119,6 +130,7 @@ def asked(limit_watts: float, *, rolling: bool = True) -> tuple[int, list[int], 
         snapshot_of(gated(2), limit_watts=[limit_watts]),
         algorithm,
         rolling=np.array([rolling]),
+        replacing=np.array([False]),
         granted=np.array([2]),
         warm=True,
         known=np.array([True]),
@@ -138,6 +150,7 @@ def test_a_ceiling_that_makes_room_does_not_hide_what_the_traffic_asks_for() -> 
         snapshot_of(gated(2), limit_watts=[200.0]),
         PriorityFairShare(),
         rolling=np.array([True]),
+        replacing=np.array([False]),
         granted=np.array([2]),
         warm=True,
         known=np.array([True]),
