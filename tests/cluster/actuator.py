@@ -56,6 +56,7 @@ class Actuators:
     async def install(self, api: Api) -> None:
         """Applies what the chart grants, and starts both replicas."""
         await api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        await self.act_again(api)  # After another module's restoration.
         account = ""
         for item in rendered_access(COMPONENT, release=RELEASE, namespace=NAMESPACE):
             await api.apply(item)

@@ -65,15 +65,24 @@ class Scene:
             return (await self.loop.status(target, kind=kind)).get("reason") not in (None, "WarmingUp")
 
         await self.bench.wait_for(decided, what=f"{target} has a recommendation", timeout_seconds=SETTLE_SECONDS)
+        await self._allow(replicas, target, kind)
+
+        async def granted() -> bool:
+            status = await self.loop.status(target, kind=kind)
+            if status["target"]["replicas"] == replicas:
+                return True
+            # Pods that were on their way when the budget was set have gone or come meanwhile.
+            await self._allow(replicas, target, kind)
+            return False
+
+        await self.bench.wait_for(granted, what=f"{target} is granted {replicas}", timeout_seconds=SETTLE_SECONDS)
+
+    async def _allow(self, replicas: int, target: str, kind: str) -> None:
+        """Sets the budget to what is guarded now and what so many replicas are more or fewer than are granted."""
         watts = await self.loop.replica_watts(target, kind=kind)
         guarded = await self.loop.settled_sum(self.budget)
         granted = (await self.loop.status(target, kind=kind))["target"]["replicas"]
         await self.loop.set_limit(self.budget, guarded + (replicas - granted + 0.5) * watts)
-
-        async def granted_now() -> bool:
-            return (await self.loop.status(target, kind=kind))["target"]["replicas"] == replicas
-
-        await self.bench.wait_for(granted_now, what=f"{target} is granted {replicas}", timeout_seconds=SETTLE_SECONDS)
 
     async def predictor(self) -> Object:
         found = await self.bench.api.get(KSERVE, "InferenceService", "chat", namespace=self.bench.namespace)
@@ -107,8 +116,7 @@ class Scene:
             return (found is not None) == there
 
         what = f"ScaledObject {name} is {'there' if there else 'gone'}"
-        # What was refused once is tried again after a minute.
-        await self.bench.wait_for(as_wanted, what=what, timeout_seconds=2 * SETTLE_SECONDS)
+        await self.bench.wait_for(as_wanted, what=what, timeout_seconds=SETTLE_SECONDS)
 
     async def wait_actuated(self, reason: str, *, target: str = TARGET, kind: str = "deployment") -> Object:
         """Waits until the condition Actuated gives a reason, and returns the status."""
