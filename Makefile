@@ -13,8 +13,9 @@ NETNS := $(PYTHON) -m tests.cluster.controlplane.netns --
 CLUSTER_REPORT := build/cluster-tests.xml
 # More words for pytest, such as PYTEST_FLAGS="-k budget -x"; "-n 0" keeps a debugger's terminal.
 PYTEST_FLAGS ?=
-# The control plane's tests share one, so those run in one process.
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
+# These mostly wait. Each process has a control plane of its own, of 1.5 GB, that a module's tests share.
+PARALLEL_CLUSTER := -n 2 --dist loadfile
 
 .PHONY: help
 help: ## List the targets.
@@ -41,7 +42,7 @@ test-cluster: $(INSTALLED) ## Run the tests on a real control plane (REQUIRE_CLU
 	  $(PYTHON) -m tests.cluster.controlplane.build > /dev/null; \
 	fi
 	$(BIN)/pytest tests/contract -m cluster $(PYTEST_FLAGS)  # Go fetches KEDA's modules here: not yet cut off.
-	$(NETNS) $(BIN)/pytest tests/cluster --junitxml=$(CLUSTER_REPORT) $(PYTEST_FLAGS)
+	$(NETNS) $(BIN)/pytest tests/cluster $(PARALLEL_CLUSTER) --junitxml=$(CLUSTER_REPORT) $(PYTEST_FLAGS)
 	@if [ "$${REQUIRE_CLUSTER:-}" = 1 ]; then $(PYTHON) -m scripts.require_ran $(CLUSTER_REPORT); fi
 
 .PHONY: worlds

@@ -6,20 +6,23 @@ started it ends, so start such processes from the main thread.
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.cluster.controlplane.errors import ProcessError
 
 LOG_TAIL_BYTES = 4000
+FIRST_PORT = 20_000
+PORTS_PER_PROCESS = 1_000
 
 # Runs between fork and the real program. A preexec_fn would do the same, but is unsafe in a parent with threads.
 _DIE_WITH_PARENT = """
@@ -31,13 +34,36 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
+def _ports() -> Iterator[int]:
+    """Yields the ports that are this process's to give out, over and over.
+
+    They lie below those that the kernel gives to connections on their way out (from 32768 on), which could else take
+    one before its server does. Each process of a parallel run has a range of its own, and starts somewhere in it, so
+    that two runs at a time seldom try the same.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = FIRST_PORT + worker * PORTS_PER_PROCESS
+    for number in itertools.count(os.getpid()):
+        yield first + number % PORTS_PER_PROCESS
+
+
+_own_ports = _ports()
+
+
 def free_ports(count: int) -> list[int]:
-    """Returns that many free TCP ports of 127.0.0.1, all different."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+    """Returns that many TCP ports of 127.0.0.1 on which nothing listens, all different and none given out lately.
+
+    Raises:
+        ProcessError: all of this process's ports are taken.
+    """
+    found: list[int] = []
+    for port in itertools.islice(_own_ports, PORTS_PER_PROCESS):
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise ProcessError(f"fewer than {count} of the {PORTS_PER_PROCESS} ports of this process are free")
 
 
 def start_ticks(pid: int) -> int | None:
