@@ -32,6 +32,7 @@ _FIGURES = (
     ("evict", "evictions"),
     ("evict refused", "evictions that a PodDisruptionBudget refused"),
     ("kept by a PodDisruptionBudget", "times that one kept a pod, which nobody asked to evict then"),
+    ("groups counted", "groups of pods on nodes, each counted as a replica in a decision"),
     ("create_migration", "migrations begun"),
     ("migrations Succeeded", "of these ended well"),
     ("migrations Failed", "of these rolled back, or not begun at all"),

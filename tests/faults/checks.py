@@ -13,6 +13,7 @@ from tests.faults.checks_actions import (
     OnlyNamedPodsEnd,
     RestartIsQuiet,
 )
+from tests.faults.checks_groups import GroupsAreWhole
 from tests.faults.checks_kserve import CeilingsFollow, UsersBoundsAreKept
 from tests.faults.checks_protection import ProtectionHolds
 from tests.faults.checks_watts import (
@@ -37,5 +38,6 @@ CHECKS: Final[tuple[type[Check], ...]] = (
     NeverAboveTheCap,
     UsersBoundsAreKept,
     CeilingsFollow,
+    GroupsAreWhole,
     NothingIsLeftBehind,
 )

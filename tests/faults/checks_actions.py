@@ -16,10 +16,11 @@ from wattkeeper.api.power_migration import FINISHED, PowerMigration
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.cluster.braking import PAUSED_REPLICAS
 from wattkeeper.cluster.disruption import DELETION_COST
-from wattkeeper.cluster.objects import Deployment, HorizontalPodAutoscaler, Pod, ScaledObject
+from wattkeeper.cluster.objects import HorizontalPodAutoscaler, Pod, ScaledObject
 from wattkeeper.guard.guarded_plan import GuardedPlan
 from wattkeeper.simulation.controllers import is_ready
 from wattkeeper.simulation.keda_hpa import hpa_name, wanted_spec
+from wattkeeper.simulation.workloads import Workload
 
 ON_PODS: Final = frozenset({"set_deletion_cost", "evict", "create_migration"})
 CHANGING: Final = ON_PODS | {"set_replica_fields", "apply_scaled_object", "delete_scaled_object", "set_brake"}
@@ -65,7 +66,7 @@ class ModesAllow(Check):
             self.fail(f"{call.process}: {call.verb} on {service.name} in mode {service.mode}")
 
     @override
-    def scaled(self, old: Deployment, new: Deployment, by: str) -> None:
+    def scaled(self, old: Workload, new: Workload, by: str) -> None:
         service, before, after = BY_NAME[new.metadata.name], old.spec.replicas, new.spec.replicas
         if by == "user":
             return
@@ -175,7 +176,7 @@ class NeverAboveTheCap(Check):
     text = "6 Replica arithmetic is KEDA's and the HPA's own: exactly N, never above the cap"
 
     @override
-    def scaled(self, old: Deployment, new: Deployment, by: str) -> None:
+    def scaled(self, old: Workload, new: Workload, by: str) -> None:
         name = new.metadata.name
         service = BY_NAME[name]
         if by == "user" or new.spec.replicas <= old.spec.replicas or not service.enforced or not service.told:

@@ -113,10 +113,10 @@ class CeilingsFollow(Check):
             floor = 1 if one.consents else one.bounds[0]
             most, allowed = bounds_of(found)[1], max(target, floor)
             if late > 0 and most > allowed:
-                self.fail(f"{one.name} may have {most} replicas {now - since:.0f} s after it was told {target}")
+                self.fail(f"{one.name} may still have {most} replicas, and was told {target}")
             there = replicas_of(self.witness.cluster, one.name)
             if late > _FOLLOWED_WITHIN_SECONDS and there > allowed:
-                self.fail(f"{one.name} has {there} replicas {now - since:.0f} s after it was told {target}")
+                self.fail(f"{one.name} still has {there} replicas, and was told {target}")
 
     def _changed(self, name: str) -> float:
         return max(self.witness.disturbed.get(f"{what} {name}", float("-inf")) for what in ("edited", "capped"))

@@ -13,8 +13,9 @@ from tests.faults.witness import Call, Check, Decision, Witness
 from wattkeeper.api.admission import POWER_GATE
 from wattkeeper.api.instants import parse_instant
 from wattkeeper.api.power_budget import PowerBudget
-from wattkeeper.cluster.objects import Deployment, Node, Pod
+from wattkeeper.cluster.objects import Node, Pod
 from wattkeeper.recommender.pods import service_of
+from wattkeeper.simulation.workloads import Workload
 
 BUDGETS: Final = (*RACKS, ROW)
 
@@ -206,7 +207,7 @@ class StaleLoosensNothing(Check):
                 self.fail(f"{name} may grow at the gate while readings of {', '.join(lost)} are lost")
 
     @override
-    def scaled(self, old: Deployment, new: Deployment, by: str) -> None:
+    def scaled(self, old: Workload, new: Workload, by: str) -> None:
         name = new.metadata.name
         service = BY_NAME[name]
         if by != "autoscaler" or new.spec.replicas <= old.spec.replicas or not service.enforced or not service.told:

@@ -43,6 +43,9 @@ from wattkeeper.cluster.objects import (
     Container,
     Deployment,
     DeploymentSpec,
+    LeaderWorkerSet,
+    LeaderWorkerSetSpec,
+    LeaderWorkerTemplate,
     Namespace,
     Node,
     NodeStatus,
@@ -95,7 +98,7 @@ def scaled_objects() -> list[ScaledObject]:
         ScaledObject(
             metadata=ObjectMeta(name=one.name, namespace=NAMESPACE),
             spec=ScaledObjectSpec(
-                scale_target_ref=ScaledObjectTarget(name=one.name),
+                scale_target_ref=ScaledObjectTarget(name=one.name, kind=one.kind),
                 polling_interval=_POLLING_SECONDS,
                 min_replica_count=one.floor,
                 max_replica_count=one.ceiling,
@@ -148,7 +151,7 @@ def policy(one: SceneService) -> PowerCappingPolicy:
             min_replicas=one.floor,
             max_replicas=one.ceiling,
             demand=Demand(metric="Requests", target_per_replica=one.target_per_replica, stabilization_seconds=60),
-            watts_per_replica=round(one.model.saturated_watts() - 75.0 * one.model.gpus),
+            watts_per_replica=one.size * round(one.model.saturated_watts() - 75.0 * one.model.gpus),
             rollout="Replace" if one.replaces else "Surge",
             violation=ViolationRules(duration_seconds=20),
             disruption=Disruption(max_per_hour=DISRUPTIONS_PER_HOUR),
@@ -183,20 +186,18 @@ def _workload(one: SceneService) -> list[Watched]:
                 controller=True,
             ),
         )
-    made.append(
-        Deployment(
-            metadata=ObjectMeta(name=one.name, namespace=NAMESPACE, labels=labels, owner_references=owners),
-            spec=DeploymentSpec(
-                replicas=one.first_replicas,
-                selector=LabelSelector(match_labels=labels),
-                template=PodTemplate(
-                    metadata=ObjectMeta(labels={**labels, **protected, CAPPED_LABEL: "true"}),
-                    spec=PodSpec(
-                        node_selector=dict(one.nodes),
-                        containers=(Container(name="server", resources=Resources(requests=gpus, limits=gpus)),),
-                    ),
-                ),
-            ),
-        )
+    meta = ObjectMeta(name=one.name, namespace=NAMESPACE, labels=labels, owner_references=owners)
+    template = PodTemplate(
+        metadata=ObjectMeta(labels={**labels, **protected, CAPPED_LABEL: "true"}),
+        spec=PodSpec(
+            node_selector=dict(one.nodes),
+            containers=(Container(name="server", resources=Resources(requests=gpus, limits=gpus)),),
+        ),
     )
-    return made
+    if one.size > 1:
+        group = LeaderWorkerTemplate(size=one.size, worker_template=template)
+        spec = LeaderWorkerSetSpec(replicas=one.first_replicas, leader_worker_template=group)
+        return [LeaderWorkerSet(metadata=meta, spec=spec)]
+    selector = LabelSelector(match_labels=labels)
+    deployed = DeploymentSpec(replicas=one.first_replicas, selector=selector, template=template)
+    return [*made, Deployment(metadata=meta, spec=deployed)]

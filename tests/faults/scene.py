@@ -12,6 +12,7 @@ from wattkeeper.api.power_capping_policy import (
     ENFORCING,
     Mode,
 )
+from wattkeeper.api.readings import ServiceKey
 from wattkeeper.simulation.models import LLAMA_8B, LLAMA_70B, QWEN_32B, ModelProfile
 from wattkeeper.simulation.scheduler import ZONE
 from wattkeeper.simulation.serving import ServiceLevel
@@ -27,9 +28,9 @@ BY_KSERVE: Final = ("hpa", "keda")
 MINIMUM: Final = "spec.predictor.minReplicas"
 MAXIMUM: Final = "spec.predictor.maxReplicas"
 NODES_PER_RACK: Final = 3
-RACK_WATTS: Final = 17_500.0
+RACK_WATTS: Final = 19_000.0
 ROW: Final = "row"
-ROW_WATTS: Final = 56_000.0
+ROW_WATTS: Final = 60_000.0
 SHED_SECONDS: Final = 150
 DISRUPTIONS_PER_HOUR: Final = 120
 SCALER_ADDRESS: Final = "wattkeeper.wattkeeper-system.svc:9090"
@@ -44,6 +45,7 @@ class SceneService:
             KServe's HPA or ScaledObject (an InferenceService of class hpa or keda), or nobody.
         bounds: minReplicas and maxReplicas of its InferenceService, as its user wrote them.
         nodes: which it may run on, by their labels; any without.
+        size: pods of a replica: more than one are a group of a LeaderWorkerSet.
         consents: its policy lets minReplicas be lowered and raised.
         requests_per_second: of an ordinary second.
         protection: the PodDisruptionBudget that is about its pods; "" for none.
@@ -63,6 +65,7 @@ class SceneService:
     scaled: Literal["user", "actuator", "hpa", "keda", "nobody"] = "user"
     bounds: tuple[int, int] = (1, 1)
     nodes: Mapping[str, str] = field(default_factory=dict[str, str])
+    size: int = 1
     consents: bool = False
     protection: str = ""
     patience_seconds: int = 0
@@ -73,6 +76,16 @@ class SceneService:
     def enforced(self) -> bool:
         """Says whether its mode is one that caps."""
         return self.mode in ENFORCING
+
+    @property
+    def kind(self) -> str:
+        """The kind of its workload."""
+        return "Deployment" if self.size == 1 else "LeaderWorkerSet"
+
+    @property
+    def key(self) -> ServiceKey:
+        """Its name for the product."""
+        return ServiceKey(NAMESPACE, self.kind, self.name)
 
     @property
     def inference_service(self) -> str:
@@ -174,6 +187,19 @@ SERVICES: Final = (
         protection="speech",
     ),
     SceneService(
+        name="large",
+        model=replace(LLAMA_8B, load_seconds=15.0),
+        mode="Kill",
+        priority=25,
+        floor=1,
+        ceiling=4,
+        first_replicas=2,
+        target_per_replica=192,
+        requests_per_second=70,
+        nodes={"hall": "south"},
+        size=2,
+    ),
+    SceneService(
         name="notes",
         model=replace(LLAMA_8B, load_seconds=12.0),
         mode="Off",
@@ -215,6 +241,7 @@ def twin_services(traffic: dict[str, Traffic]) -> tuple[TwinService, ...]:
             traffic=traffic[one.name],
             level=ServiceLevel(wait_seconds=5.0, patience_seconds=20.0),
             grace_seconds=one.grace_seconds,
+            kind=one.kind,
         )
         for one in SERVICES
     )

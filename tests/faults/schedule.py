@@ -114,6 +114,8 @@ _THEMES: Final[tuple[tuple[Kind, ...], ...]] = (
 )
 # In so many seeds an eviction can be asked for that a PodDisruptionBudget does not allow any more.
 _LATE_PROTECTION_SHARE: Final = 0.4
+# The twin rolls no groups.
+_ROLLED: Final = tuple(one.name for one in SERVICES if one.size == 1)
 _KSERVES: Final = tuple(one.name for one in SERVICES if one.inference_service)
 _EDITED: Final = tuple(one.name for one in SERVICES if one.scaled in BY_KSERVE)
 _PROCESSES: Final = ("scaler-0", "scaler-1", "actuator-0", "actuator-1")
@@ -164,7 +166,7 @@ def draw(seed: int) -> tuple[Fault, ...]:
 def _late_protection(random: np.random.Generator) -> list[Fault]:
     """Returns a PodDisruptionBudget that forbids now and then, seen late, while pods that it is about have to go."""
     at = int(random.integers(_FIRST_SECONDS, CALM_FROM_SECONDS - 200))
-    rack, share = str(random.choice(["rack-b", "rack-c"])), float(random.uniform(0.6, 0.75))
+    rack, share = str(random.choice(["rack-b", "rack-c"])), float(random.uniform(0.56, 0.7))
     return [
         Fault(at=at, until=at + 180, kind="pdb flaps", target="answers"),
         Fault(at=at + 1, until=at + 180, kind="view late", amount=float(random.choice([4.0, 8.0]))),
@@ -181,7 +183,7 @@ def _fault(kind: Kind, random: np.random.Generator, first: int, last: int) -> Fa
     match kind:
         case "budget":
             target = str(random.choice([*RACKS, ROW]))
-            amount = float(round(float(random.uniform(0.56, 1.08)) * (ROW_WATTS if target == ROW else RACK_WATTS), -2))
+            amount = float(round(float(random.uniform(0.52, 1.06)) * (ROW_WATTS if target == ROW else RACK_WATTS), -2))
         case "kepler lost" | "counters frozen" | "counters spike":
             target = rack
         case "exporter down":
@@ -206,8 +208,10 @@ def _fault(kind: Kind, random: np.random.Generator, first: int, last: int) -> Fa
             target, amount = str(random.choice(_EDITED)), float(random.choice([0, 7, 8, 9]))
         case "policy gone":
             target = str(random.choice(_KSERVES))
-        case "rollout" | "pods hang":
+        case "pods hang":
             target = service
+        case "rollout":
+            target = str(random.choice(_ROLLED))
         case "view late":
             amount = float(random.choice([2.0, 4.0, 8.0]))
         case "pdb forbids" | "pdb tight" | "pdb doubled" | "pdb flaps":

@@ -15,7 +15,6 @@ from tests.faults.schedule import RUN_SECONDS, Fault
 from tests.faults.witness import Witness, replicas_of
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_capping_policy import PowerCappingPolicy
-from wattkeeper.api.readings import ServiceKey
 from wattkeeper.cluster.kserve import InferenceService
 from wattkeeper.cluster.objects import Deployment, Node, Pod, PodDisruptionBudget
 from wattkeeper.simulation.actuation import claimed
@@ -134,7 +133,7 @@ class Storm:
             case "rollout":
                 self._roll(target, fault.at)
             case "pods hang":
-                self._twin.hanging[ServiceKey(NAMESPACE, "Deployment", target)] = _HANGING_SECONDS
+                self._twin.hanging[BY_NAME[target].key] = _HANGING_SECONDS
             case "pdb forbids":
                 self._protect(target, _FORBIDDING)
             case "pdb tight":
@@ -188,7 +187,7 @@ class Storm:
             case "policy gone":
                 self._return_policy(target)
             case "pods hang":
-                self._twin.hanging.pop(ServiceKey(NAMESPACE, "Deployment", target), None)
+                self._twin.hanging.pop(BY_NAME[target].key, None)
             case "view late":
                 self._late(0.0)
             case "pdb forbids" | "pdb tight" | "pdb flaps":
@@ -232,7 +231,7 @@ class Storm:
         self.witness.user = True
         if not BY_NAME[service].enforced and replicas > replicas_of(self._around.cluster, service):
             self.witness.disturb("unmanaged")
-        self._around.cluster.scale(namespace=NAMESPACE, name=service, replicas=replicas)
+        self._around.cluster.scale(namespace=NAMESPACE, name=service, replicas=replicas, kind=BY_NAME[service].kind)
         self.witness.user = False
         self._settle()
 

@@ -8,18 +8,19 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
-from tests.faults.scene import NAMESPACE, wishes
+from tests.faults.scene import BY_NAME, NAMESPACE, wishes
 from wattkeeper.api.power_migration import FINISHED, PowerMigration
 from wattkeeper.api.power_recommendation import PowerRecommendation
 from wattkeeper.api.readings import Readings
 from wattkeeper.cluster.interface import EventRecord, View
 from wattkeeper.cluster.kserve import InferenceService
-from wattkeeper.cluster.objects import Deployment, HorizontalPodAutoscaler, Pod, ScaledObject
+from wattkeeper.cluster.objects import Deployment, HorizontalPodAutoscaler, LeaderWorkerSet, Pod, ScaledObject
 from wattkeeper.recommender.pods import service_of
 from wattkeeper.recommender.result import StepResult
 from wattkeeper.simulation.clock import SteppedClock
 from wattkeeper.simulation.cluster import TwinCluster
 from wattkeeper.simulation.twin import Twin
+from wattkeeper.simulation.workloads import Workload, find_workload
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +40,7 @@ class Call:
 
     @property
     def service(self) -> str:
-        """The Deployment that it is about, "" for none."""
+        """The workload that it is about, "" for none."""
         return "" if not self.args else about(self.args[0])
 
 
@@ -107,8 +108,8 @@ class Check:
     def refused(self, call: Call) -> None:
         """The cluster itself has refused a change."""
 
-    def scaled(self, old: Deployment, new: Deployment, by: str) -> None:
-        """Replicas of a Deployment were changed by "user", or by "autoscaler"."""
+    def scaled(self, old: Workload, new: Workload, by: str) -> None:
+        """Replicas of a workload were changed by "user", or by "autoscaler"."""
 
     def pod(self, old: Pod | None, new: Pod | None) -> None:
         """A pod has changed."""
@@ -159,7 +160,8 @@ class Witness:
         """Subscribes to the cluster as it is, which no fault hides."""
         self.began_at = self.clock.now()
         view = self.cluster.view
-        view.subscribe(Deployment, self._deployment)
+        view.subscribe(Deployment, self._workload)
+        view.subscribe(LeaderWorkerSet, self._workload)
         view.subscribe(Pod, self._pod)
         view.subscribe(PowerRecommendation, self._recommendation)
 
@@ -243,7 +245,7 @@ class Witness:
         for check in self.checks:
             check.ended()
 
-    def _deployment(self, old: Deployment | None, new: Deployment | None) -> None:
+    def _workload(self, old: Workload | None, new: Workload | None) -> None:
         if old is None or new is None or old.spec.replicas == new.spec.replicas:
             return
         by = "user" if self.user else "autoscaler"
@@ -267,7 +269,7 @@ class Witness:
 
 
 def about(one: object) -> str:
-    """Returns the Deployment that an object is about, "" for none."""
+    """Returns the workload that an object is about, "" for none."""
     if isinstance(one, EventRecord):
         return about(one.regarding)
     if isinstance(one, Pod):
@@ -277,12 +279,12 @@ def about(one: object) -> str:
         return f"{one.metadata.name}-predictor"
     if isinstance(one, PowerRecommendation | PowerMigration | ScaledObject | HorizontalPodAutoscaler):
         return one.spec.scale_target_ref.name
-    if isinstance(one, Deployment):
+    if isinstance(one, Deployment | LeaderWorkerSet):
         return one.metadata.name
     return ""
 
 
 def replicas_of(cluster: TwinCluster, service: str) -> int:
-    """Returns what a Deployment's spec asks for."""
-    found = cluster.view.get(Deployment, NAMESPACE, service)
+    """Returns what a workload's spec asks for."""
+    found = find_workload(cluster.view, BY_NAME[service].kind, NAMESPACE, service)
     return 0 if found is None else found.spec.replicas

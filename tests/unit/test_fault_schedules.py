@@ -10,6 +10,7 @@ import pytest
 from kserve_hooks import reconcile
 from kserve_hooks.protection import Protection
 from tests.faults import __main__ as command
+from tests.faults.checks_groups import GroupsAreWhole
 from tests.faults.checks_kserve import CeilingsFollow, UsersBoundsAreKept
 from tests.faults.checks_protection import ProtectionHolds
 from tests.faults.run import Report, run_schedule, run_seed
@@ -19,7 +20,10 @@ from wattkeeper.api.readings import Bools, Floats, Ints
 from wattkeeper.api.snapshot import Snapshot
 from wattkeeper.cluster.objects import Pod
 
-POLICY_GONE = (Fault(at=60, until=120, kind="policy gone", target="images-predictor"),)
+POLICY_GONE = (
+    Fault(at=30, until=31, kind="budget", target="rack-a", amount=11_500.0),
+    Fault(at=60, until=120, kind="policy gone", target="images-predictor"),
+)
 
 
 def test_no_invariant_is_broken_whatever_else_is() -> None:
@@ -105,6 +109,15 @@ def test_an_actuator_that_forgets_one_thing_about_kserve_services_is_found_out(
     monkeypatch.setattr(reconcile, "_fields", forgetful)
 
     assert text in {one.invariant for one in run_schedule(5, POLICY_GONE, 80).breaches}
+
+
+def test_groups_that_are_counted_pod_by_pod_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def alone(_: Pod) -> int:
+        return -1
+
+    monkeypatch.setattr("wattkeeper.recommender.pods.group_of", alone)
+
+    assert GroupsAreWhole.text in {one.invariant for one in run_schedule(5, (), 30).breaches}
 
 
 def test_whatever_a_seed_breaks_is_whole_again_before_the_end() -> None:
