@@ -43,11 +43,14 @@ class GateWatch:
         departures: pods that left the gate, in the order in which they did.
         overs: W that the budget's guarded sum was above its limit, with every status that was written.
         most_out: the most pods that were out of the gate at one instant.
+        most_missing: how many pods fewer were ready at one instant than at the best one before it.
     """
 
     departures: list[Departure] = field(default_factory=list[Departure])
     overs: list[float] = field(default_factory=list[float])
     most_out: int = 0
+    most_missing: int = 0
+    _most_ready: int = 0
     _pods: dict[str, Object] = field(default_factory=dict[str, Object])
 
     def settled(self, app: str, *, ready: int, waiting: int = 0) -> bool:
@@ -65,7 +68,7 @@ class GateWatch:
 
     def ready(self, app: str) -> list[Object]:
         """Returns the pods of an app that serve."""
-        return [one for one in self._of(app) if holds(one, "Ready") and "deletionTimestamp" not in one["metadata"]]
+        return [one for one in self._of(app) if _serves(one)]
 
     @property
     def stayed_inside(self) -> bool:
@@ -90,6 +93,9 @@ class GateWatch:
             waiting = Counter(_app(one) for one in self._pods.values() if at_gate(one))
             self.departures.append(Departure(app=_app(pod), waiting=waiting))
         self.most_out = max(self.most_out, sum(not at_gate(one) for one in self._pods.values()))
+        ready = sum(map(_serves, self._pods.values()))
+        self._most_ready = max(self._most_ready, ready)
+        self.most_missing = max(self.most_missing, self._most_ready - ready)
 
     def see_budget(self, budget: Object) -> None:
         """Takes one event of the budget."""
@@ -148,6 +154,10 @@ async def following(api: Api, api_version: str, kind: str, see: Callable[[str, O
         await asyncio.wait_for(synced.wait(), SYNC_SECONDS)
         yield
         task.cancel()
+
+
+def _serves(pod: Object) -> bool:
+    return holds(pod, "Ready") and "deletionTimestamp" not in pod["metadata"]
 
 
 def _app(pod: Object) -> str:
