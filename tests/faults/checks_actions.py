@@ -171,7 +171,10 @@ class RestartIsQuiet(Check):
 
 
 class NeverAboveTheCap(Check):
-    """Autoscalers raise nothing above what was told; once all is calm there are exactly as many as were told."""
+    """Autoscalers raise nothing above what was told, and lower nothing below it; in the end it is exactly that many.
+
+    What a fall takes away no PodDisruptionBudget keeps: so it takes no pod more than was told.
+    """
 
     text = "6 Replica arithmetic is KEDA's and the HPA's own: exactly N, never above the cap"
 
@@ -179,25 +182,25 @@ class NeverAboveTheCap(Check):
     def scaled(self, old: Workload, new: Workload, by: str) -> None:
         name = new.metadata.name
         service = BY_NAME[name]
-        if by == "user" or new.spec.replicas <= old.spec.replicas or not service.enforced or not service.told:
+        if by == "user" or not service.enforced or not service.told:
             return
         told = self.witness.told(name, STALE_SECONDS + TICK_SECONDS)
         if self.witness.since(*_SCALER_VIEWS) < STALE_SECONDS:
             # A replica whose watches are silent answers from what it knows until an informer would notice.
             told = self.witness.told(name, SILENT_SECONDS + STALE_SECONDS)
-        if new.spec.replicas > told:
-            self.fail(f"{name} rose from {old.spec.replicas} to {new.spec.replicas}, and was told {told}")
+        before, after = old.spec.replicas, new.spec.replicas
+        if after > max(before, *told):
+            self.fail(f"{name} rose from {before} to {after}, and was told {max(told, default=0)}")
+        if after < min(before, *told):
+            self.fail(f"{name} fell from {before} to {after}, and was told {min(told, default=before)}")
 
     @override
     def ended(self) -> None:
         for one in SERVICES:
             told = self.witness.published.get(one.name)
-            if (
-                not one.enforced
-                or not one.told
-                or not told
-                or self.witness.clock.now() - told[-1][0] < _OBEYED_WITHIN_SECONDS
-            ):
+            if not one.enforced or not one.told or not told:
+                continue
+            if self.witness.clock.now() - told[-1][0] < _OBEYED_WITHIN_SECONDS + one.patience_seconds:
                 continue
             there, target = replicas_of(self.witness.cluster, one.name), told[-1][1]
             if there != target and there != 0:

@@ -119,7 +119,9 @@ class CeilingsFollow(Check):
                 self.fail(f"{one.name} still has {there} replicas, and was told {target}")
 
     def _changed(self, name: str) -> float:
-        return max(self.witness.disturbed.get(f"{what} {name}", float("-inf")) for what in ("edited", "capped"))
+        """Returns when a user last changed what its replicas follow."""
+        changes = (f"{what} {name}" for what in ("edited", "capped", "scaled"))
+        return max(self.witness.disturbed.get(one, float("-inf")) for one in changes)
 
 
 def hindered(witness: Witness) -> float:

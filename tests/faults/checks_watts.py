@@ -195,7 +195,7 @@ class StaleLoosensNothing(Check):
             name = key.name
             if not BY_NAME[name].enforced or not all(BY_NAME[name].lands_in(rack) for rack in lost):
                 continue
-            grant, told = decision.grant(name) or 0, self.witness.told(name, 0.0)
+            grant, told = decision.grant(name) or 0, max(self.witness.told(name, 0.0), default=0)
             own = [one.grant(name) or 0 for one in self.witness.decisions[-1:] if one.process == decision.process]
             if not self.witness.published.get(name):
                 continue

@@ -233,6 +233,7 @@ class Storm:
             self.witness.disturb("unmanaged")
         self._around.cluster.scale(namespace=NAMESPACE, name=service, replicas=replicas, kind=BY_NAME[service].kind)
         self.witness.user = False
+        self.witness.disturb(f"scaled {service}")
         self._settle()
 
     def _edit(self, name: str, most: int) -> None:

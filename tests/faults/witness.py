@@ -178,13 +178,11 @@ class Witness:
         """Returns seconds since the last of these happened; inf for never."""
         return self.clock.now() - max((self.disturbed.get(one, float("-inf")) for one in what), default=float("-inf"))
 
-    def told(self, service: str, within_seconds: float) -> int:
-        """Returns the highest target of a service that was in force at some time of the last seconds; 0 for none."""
-        highest, since, told = 0, self.clock.now() - within_seconds, self.published.get(service, [])
-        for (_, target), later in zip_longest(told, told[1:]):
-            if later is None or later[0] >= since:
-                highest = max(highest, target)
-        return highest
+    def told(self, service: str, within_seconds: float) -> list[int]:
+        """Returns the targets of a service that were in force at some time of the last seconds, oldest first."""
+        since, told = self.clock.now() - within_seconds, self.published.get(service, [])
+        targets = zip_longest(told, told[1:])
+        return [target for (_, target), later in targets if later is None or later[0] >= since]
 
     def undecided_seconds(self) -> float:
         """Returns for how long nobody has decided anything but to hold."""
