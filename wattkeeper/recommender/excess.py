@@ -40,7 +40,8 @@ def find_excess(
     service = pods.service[rows]
 
     domains = readings.nodes.domains[pods.node[rows]]
-    at_bound = (domains == binding[service][:, np.newaxis]) | tight[domains]
+    # A row of no domain looks at what is appended, also where there is no domain at all.
+    at_bound = (domains == binding[service][:, np.newaxis]) | np.append(tight, False)[domains]
     elsewhere = ~np.logical_or.reduce(at_bound & (domains >= 0), axis=1)
     # One number for what comes first: sorting takes as long as it has keys.
     lower_group = pods.group.max(initial=-1) - pods.group[rows]

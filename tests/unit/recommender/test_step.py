@@ -29,6 +29,7 @@ class World:
         self.spec = [1] * len(demand)
         self.mode = [int(Mode.SCALE)] * len(demand)
         self.limit_watts = limit_watts
+        self.domains = 1
         self.cap_only, self.demand_stated = [False] * len(demand), True
         self.age_seconds = 3.0
         self.draining, self.should_have_ended = 0, 0.0
@@ -61,9 +62,12 @@ class World:
             demand_age_seconds=np.where(np.isnan(self.demand), np.inf, self.age_seconds),
             stabilization_seconds=floats(0.0, count),
             spec_replicas=ints(self.spec, count),
+            eligible_domains=np.ones((count, self.domains), dtype=np.bool_),
         )
-        nodes = node_rows(3, cpu_age_seconds=floats(self.age_seconds, 3), gpu_age_seconds=floats(self.age_seconds, 3))
-        budgets = budget_rows(limit_watts=floats(self.limit_watts, 1))
+        ages = floats(self.age_seconds, 3)
+        covered_by = np.full((3, 1), self.domains - 1, dtype=np.int64)
+        nodes = node_rows(3, cpu_age_seconds=ages, gpu_age_seconds=ages, domains=covered_by, places=covered_by[:1])
+        budgets = budget_rows(self.domains, limit_watts=floats(self.limit_watts, self.domains))
         return replace(readings(nodes, pods, services, budgets), published=self.published)
 
     def publish(self, *grants: int) -> None:
@@ -103,6 +107,15 @@ def settled(*demand: float, priority: tuple[int, ...] = ()) -> World:
 
 def test_below_the_cap_a_service_gets_what_its_traffic_asks_for() -> None:
     assert settled(7.2).tick().plan.grants.tolist() == [8]
+
+
+def test_without_any_budget_a_service_gets_what_its_traffic_asks_for_and_no_more_than_that() -> None:
+    world = World(5.0)
+    world.domains = 0
+    assert world.tick(8).plan.grants.tolist() == [5]
+    world.demand = [2.0]
+    world.tick(4, obey=False)
+    assert world.tick(obey=False).plan.grants.tolist() == [2]
 
 
 def test_a_cap_holds_a_service_below_its_demand_and_says_so() -> None:
