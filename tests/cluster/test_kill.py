@@ -10,15 +10,20 @@ from prometheus_client import CollectorRegistry
 from tests.cluster.actuator import Actuators
 from tests.cluster.controlplane.api import Object
 from tests.cluster.controlplane.bench import Bench
+from tests.cluster.controlplane.draw import CPU_WATTS, IDLE_WATTS
 from tests.cluster.controlplane.plane import Plane
+from tests.cluster.controlplane.workloads import llm_inference_service
+from tests.cluster.gate_room import capped
 from tests.cluster.installation import Installation
-from tests.cluster.kserve_scene import LABEL, TARGET, Scene, running_actuators
-from tests.cluster.loop import SETTLE_SECONDS, Loop
+from tests.cluster.installed import installed
+from tests.cluster.kserve_scene import LABEL, LLM_LABEL, TARGET, Scene
+from tests.cluster.loop import GROUP, SETTLE_SECONDS, Loop
 from wattkeeper.cluster.client import KubernetesCluster
 from wattkeeper.cluster.disruption import DELETION_COST
 from wattkeeper.cluster.kubeconfig import KubeconfigCredentials
 from wattkeeper.cluster.objects import Pod
 
+KILL_LIMIT = 2
 KILL: Object = {
     "mode": "Kill",
     "demand": None,
@@ -30,8 +35,9 @@ KILL: Object = {
 
 @pytest.fixture(scope="module")
 def actuators(plane: Plane, kserve: None, lws: None, installation: Installation) -> Generator[Actuators]:
-    """The actuator, for the tests of this module alone."""
-    with running_actuators(plane, installation) as made:
+    """The actuator, for the tests of this module alone, which gives up soon."""
+    settings = {"WATTKEEPER_KILL_LIMIT": str(KILL_LIMIT)}
+    with installed(plane, Actuators(plane, installation.address, settings=settings)) as made:
         yield made
 
 
@@ -152,9 +158,10 @@ async def test_a_disruption_budget_that_forbids_keeps_every_pod_and_is_named(sce
     assert await scene.pods() == before
 
 
-async def test_what_nobody_lowers_is_evicted_once_its_violation_has_lasted(scene: Scene) -> None:
+async def test_what_nobody_lowers_is_evicted_until_that_has_lessened_nothing_too_often(scene: Scene) -> None:
     bench = scene.bench
-    await bench.deploy(bench.deployment("chat", replicas=3))
+    # What comes back is charged what went: nothing that is learned of these moves a sum.
+    await bench.deploy(bench.deployment("chat", replicas=3, annotations=capped()["annotations"]))
     await scene.loop.policy("chat", **KILL)
     before = await scene.wait_pods(3)
     await scene.cut_to(1, target="chat")
@@ -164,6 +171,73 @@ async def test_what_nobody_lowers_is_evicted_once_its_violation_has_lasted(scene
 
     await bench.wait_for(evicted, what="a pod is evicted", timeout_seconds=SETTLE_SECONDS)
     await told(scene, "PodEvicted")
+    message = await wait_blocked(scene, "chat", "NoEffect")
+    assert message.startswith(f"{KILL_LIMIT} evictions in a row have lessened nothing")
+    stays = await scene.wait_pods(3)
+
+    async def said() -> bool:
+        conditions = (await scene.loop.status("chat"))["conditions"]
+        return any(message in one.get("message", "") for one in conditions if one["type"] == "CapUnachievable")
+
+    await bench.wait_for(said, what="CapUnachievable says so, too", timeout_seconds=SETTLE_SECONDS)
+    await scene.loop.wait_evaluations(scene.budget, 3)
+    assert await scene.pods() == stays
+
+
+async def test_a_pod_that_generates_too_little_for_what_it_draws_is_evicted_and_others_stay(scene: Scene) -> None:
+    bench = scene.bench
+    wasteful, lean = {IDLE_WATTS: "400"}, {IDLE_WATTS: "0", CPU_WATTS: "5"}
+    for name, figures, requests in (("wasteful", wasteful, 1), ("lean", lean, 10)):
+        await bench.exporter.set_demand(bench.namespace, name, requests)
+        labels = {"judged": "yes"}
+        await bench.deploy(bench.deployment(name, annotations=figures, labels=labels), wait=False)
+    before = await scene.wait_pods(2)
+    (named,) = await bench.pods("wasteful")
+    ratio = {"tokensPerJoule": 0.1, "durationSeconds": 4}
+    await scene.loop.policy("chat", labels={"judged": "yes"}, performancePower=ratio, **KILL)
+
+    async def evicted() -> set[str]:
+        return before - await scene.pods()
+
+    gone = await bench.wait_for(evicted, what="a pod is evicted", timeout_seconds=SETTLE_SECONDS)
+    assert gone == {named["metadata"]["uid"]}
+    await told(scene, "PodEvicted", "it generates too little for what it draws")
+
+
+async def test_of_a_leader_worker_set_the_highest_group_goes_and_no_pod_is_moved_marked_or_evicted(
+    scene: Scene,
+) -> None:
+    bench = scene.bench
+    target: Object = {"target": "chat-kserve-mn", "kind": "leaderworkerset"}
+    await bench.api.create(llm_inference_service(bench.namespace, "chat", replicas=3, size=2))
+    before = await scene.wait_pods(6)
+    await scene.loop.policy("chat", labels={LLM_LABEL: "chat"}, **KILL)
+    await scene.wait_actuated("NothingToWrite", **target)
+    assert await migration_ended(scene, "LeaderWorkerSet", "chat-kserve-mn") == ("Failed", "GroupsStay")
+    await scene.cut_to(2, **target)
+    assert await scene.wait_pods(4) <= before
+    left = [one["metadata"]["labels"]["leaderworkerset.sigs.k8s.io/group-index"] for one in await bench.ready_pods()]
+    assert sorted(left) == ["0", "0", "1", "1"]
+    assert {one["reason"] for one in await bench.events()}.isdisjoint({"PodMarked", "PodEvicted"})
+
+
+async def migration_ended(scene: Scene, kind: str, target: str) -> tuple[str, str]:
+    """Makes a migration of one of the pods, as a person would, and returns how it ends."""
+    bench = scene.bench
+    pod = (await bench.pods())[0]["metadata"]
+    reference = {"kind": kind, "name": target}
+    spec = {"scaleTargetRef": reference, "pod": {"name": pod["name"], "uid": pod["uid"]}, "budget": scene.budget}
+    await bench.apply({"apiVersion": GROUP, "kind": "PowerMigration", "metadata": {"name": "move"}, "spec": spec})
+
+    async def ended() -> tuple[str, str] | None:
+        found = await bench.api.get(GROUP, "PowerMigration", "move", namespace=bench.namespace)
+        status: Object = found.get("status") or {}
+        reasons = [one["reason"] for one in status.get("conditions", []) if one["type"] == "Complete"]
+        return (status["phase"], reasons[0]) if reasons else None
+
+    found = await bench.wait_for(ended, what="the migration has ended", timeout_seconds=SETTLE_SECONDS)
+    assert found is not None
+    return found
 
 
 async def test_an_eviction_never_hits_a_pod_that_has_taken_the_name(bench: Bench) -> None:
