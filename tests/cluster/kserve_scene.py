@@ -22,6 +22,7 @@ LABEL: Final = "serving.kserve.io/inferenceservice"
 LLM_LABEL: Final = "app.kubernetes.io/name"
 TARGET: Final = "chat-predictor"
 PLENTY_WATTS: Final = 60_000.0
+NOTHING_WATTS: Final = 1.0
 
 
 @contextmanager
@@ -38,6 +39,7 @@ class Scene:
         self.loop = loop
         self.bench = loop.bench
         self.budget = ""
+        self._rules: Object = {}
 
     async def open(self) -> None:
         await self.loop.nodes(2)
@@ -53,18 +55,26 @@ class Scene:
     async def policy(self, labels: Mapping[str, str] | None = None, *, lower: bool = False, floor: int = 0) -> None:
         """Applies a policy that asks for no measured demand."""
         rules: Object = {"lowerMinReplicas": lower}
-        await self.loop.policy("chat", labels=labels or {LABEL: "chat"}, floor=floor, demand=None, actuation=rules)
+        self._rules = {"labels": labels or {LABEL: "chat"}, "demand": None, "actuation": rules}
+        await self.loop.policy("chat", floor=floor, **self._rules)
 
     async def remove_policy(self) -> None:
         await self.bench.api.delete(GROUP, "PowerCappingPolicy", "chat", namespace=self.bench.namespace)
 
+    async def hold_at(self, replicas: int, *, target: str = TARGET, kind: str = "deployment") -> None:
+        """Grants so many of the replicas that there are, whatever they draw: the policy's floor, under no budget."""
+        await self._wait_decided(target, kind)
+        await self.loop.policy("chat", floor=replicas, **self._rules)
+        await self.loop.set_limit(self.budget, NOTHING_WATTS)
+
+        async def granted() -> bool:
+            return (await self.loop.status(target, kind=kind))["target"]["replicas"] == replicas
+
+        await self.bench.wait_for(granted, what=f"{target} is granted {replicas}", timeout_seconds=SETTLE_SECONDS)
+
     async def cut_to(self, replicas: int, *, target: str = TARGET, kind: str = "deployment") -> None:
         """Sets the budget so that it carries so many replicas, and waits for the recommendation."""
-
-        async def decided() -> bool:
-            return (await self.loop.status(target, kind=kind)).get("reason") not in (None, "WarmingUp")
-
-        await self.bench.wait_for(decided, what=f"{target} has a recommendation", timeout_seconds=SETTLE_SECONDS)
+        await self._wait_decided(target, kind)
         await self._allow(replicas, target, kind)
 
         async def granted() -> bool:
@@ -76,6 +86,12 @@ class Scene:
             return False
 
         await self.bench.wait_for(granted, what=f"{target} is granted {replicas}", timeout_seconds=SETTLE_SECONDS)
+
+    async def _wait_decided(self, target: str, kind: str) -> None:
+        async def decided() -> bool:
+            return (await self.loop.status(target, kind=kind)).get("reason") not in (None, "WarmingUp")
+
+        await self.bench.wait_for(decided, what=f"{target} has a recommendation", timeout_seconds=SETTLE_SECONDS)
 
     async def _allow(self, replicas: int, target: str, kind: str) -> None:
         """Sets the budget to what is guarded now and what so many replicas are more or fewer than are granted."""

@@ -40,7 +40,7 @@ async def test_selecting_a_running_service_caps_it_without_one_pod_restarting(sc
     await scene.policy(floor=1)
     await scene.wait_scaled_object("chat-predictor-wk")
     await scene.wait_actuated("ScaledObjectMade")
-    await scene.cut_to(2)
+    await scene.hold_at(2)
     after = await scene.wait_pods(2)
     assert after <= before
     await scene.remove_policy()
@@ -64,13 +64,15 @@ async def test_a_service_with_nothing_new_is_written_no_more(scene: Scene, actua
 async def test_when_the_leader_dies_the_other_goes_on(scene: Scene, actuators: Actuators) -> None:
     await scene.inference_service("hpa", minReplicas=1, maxReplicas=6)
     await scene.wait_pods(1)
+    await scene.bench.scale(TARGET, 4)
+    await scene.wait_pods(4)
     await scene.policy(floor=1)
-    await scene.cut_to(4)
+    await scene.hold_at(4)
     await scene.wait_predictor(maxReplicas=4)
     leader = await actuators.leader(scene.bench.api)
     leader.kill()
     try:
-        await scene.cut_to(2)
+        await scene.hold_at(2)
         await scene.wait_predictor(maxReplicas=2)
         assert await actuators.leader(scene.bench.api) is not leader
         await scene.remove_policy()
@@ -96,7 +98,7 @@ async def test_annotating_an_llm_inference_service_caps_it_and_rolls_nothing(sce
 
     await annotate("chat")
     await scene.wait_scaled_object("chat-kserve-wk")
-    await scene.cut_to(2, target="chat-kserve")
+    await scene.hold_at(2, target="chat-kserve")
     after = await scene.wait_pods(2)
     assert after <= before
     await annotate(None)
@@ -111,7 +113,7 @@ async def test_kserve_s_hpa_gets_the_ceiling_and_a_revert_is_seen(scene: Scene) 
     await bench.scale(TARGET, 4)
     before = await scene.wait_pods(4)
     await scene.policy(floor=1)
-    await scene.cut_to(2)
+    await scene.hold_at(2)
     await scene.wait_predictor(maxReplicas=2)
     assert await scene.wait_pods(2) <= before
     for _ in range(3):
@@ -149,7 +151,7 @@ async def test_kserve_s_keda_is_capped_through_its_maximum_and_has_it_back(scene
     before = await scene.wait_pods(4)
     await scene.policy(floor=1)
     await scene.wait_actuated("NothingToWrite")
-    await scene.cut_to(2)
+    await scene.hold_at(2)
     await scene.wait_predictor(maxReplicas=2)
     assert await scene.wait_pods(2) <= before
     await scene.remove_policy()
@@ -161,11 +163,11 @@ async def test_what_nobody_scales_is_lowered_only_where_the_policy_lets_it(scene
     await scene.inference_service("none", minReplicas=3)
     before = await scene.wait_pods(3)
     await scene.policy()
-    await scene.cut_to(1)
+    await scene.hold_at(1)
     await scene.wait_actuated("MinReplicasAboveCeiling")
     await scene.loop.wait_condition(TARGET, "CapUnachievable")
     assert await scene.pods() == before
-    await scene.policy(lower=True)
+    await scene.policy(lower=True, floor=1)
     await scene.wait_predictor(minReplicas=1)
     assert await scene.wait_pods(1) <= before
     await scene.loop.set_limit(scene.budget, PLENTY_WATTS)
@@ -178,7 +180,7 @@ async def test_groups_of_an_llm_inference_service_are_lowered_as_replicas(scene:
     await bench.api.create(llm_inference_service(bench.namespace, "chat", replicas=3, size=2))
     await scene.wait_pods(6)
     await scene.policy({LLM_LABEL: "chat"}, lower=True)
-    await scene.cut_to(1, target="chat-kserve-mn", kind="leaderworkerset")
+    await scene.hold_at(1, target="chat-kserve-mn", kind="leaderworkerset")
     await scene.wait_pods(2)
     await scene.remove_policy()
     await scene.wait_pods(6)
@@ -188,8 +190,8 @@ async def test_a_restoration_puts_everything_back_while_policies_stay(scene: Sce
     await scene.inference_service("hpa", minReplicas=1, maxReplicas=6)
     await scene.wait_pods(1)
     await scene.policy(floor=1)
-    await scene.cut_to(2)
-    await scene.wait_predictor(maxReplicas=2)
+    await scene.hold_at(1)
+    await scene.wait_predictor(maxReplicas=1)
     assert "everything is as it was" in await actuators.restore()
     assert (await scene.predictor())["maxReplicas"] == 6
     meta = (await scene.loop.recommendation(TARGET))["metadata"]
