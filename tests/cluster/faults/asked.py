@@ -134,18 +134,23 @@ def asks(**exactly: str) -> Which:
     return lambda asked: all(getattr(asked, name) == value for name, value in wanted.items())
 
 
-def first_of_each(which: Which) -> Which:
+def first_of_each(which: Which, told_apart: Callable[[Asked], str] = lambda _: "") -> Which:
     """Means the first request of each kind among those that are meant: of each verb and object, or part of one.
 
     Those that are tried again, and what comes later, get through.
+
+    Args:
+        which: those that are meant.
+        told_apart: further tells kinds apart, such as by what is written.
     """
-    met: set[tuple[str, str, str, str]] = set()
+    met: set[tuple[str, str, str, str, str]] = set()
 
     def first(asked: Asked) -> bool:
-        kind = (asked.verb, asked.resource, asked.name, asked.subresource)
-        if not which(asked) or kind in met:
+        if not which(asked):
             return False
+        kind = (asked.verb, asked.resource, asked.name, asked.subresource, told_apart(asked))
+        new = kind not in met
         met.add(kind)
-        return True
+        return new
 
     return first
