@@ -22,6 +22,8 @@ from tests.cluster.controlplane.waiting import wait_for
 
 FIELD_MANAGER = "wattkeeper-tests"
 WATCH_SECONDS = 600
+# Definitions of megabytes, dozens at once, while the programs of two control planes start.
+ANSWER_SECONDS = 90.0
 _AGGREGATED_DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 Object = dict[str, Any]
@@ -77,7 +79,7 @@ class Api:
         self._session = aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {self.connection.token}"},
             connector=aiohttp.TCPConnector(ssl=context, limit=50),
-            timeout=aiohttp.ClientTimeout(total=30),
+            timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
         )
         return self
 
@@ -264,7 +266,12 @@ class Api:
                 missing.difference_update(f"{one['resource']}.{group['metadata']['name']}" for one in resources)
             return not missing
 
-        await wait_for(served, what="definitions are served", describe=lambda: f"missing: {', '.join(sorted(missing))}")
+        await wait_for(
+            served,
+            what="definitions are served",
+            timeout_seconds=ANSWER_SECONDS,
+            describe=lambda: f"missing: {', '.join(sorted(missing))}",
+        )
 
     async def watch(self, api_version: str, kind: str) -> AsyncIterator[tuple[str, Object]]:
         """Lists a kind in every namespace and follows it.
