@@ -311,7 +311,7 @@ class Kills:
                 kept = replace(note, evicted=None)
                 return _Step(note=kept, findings=(*step.findings, _not_replaced(pod, claim)))
             return dataclasses.replace(step, eviction=Evict(claim=claim))
-        pod = next_outdated(one, pods, old)
+        pod = next_outdated(one, [pod for pod in pods if not is_stuck(pod, now)], old)
         if pod is None or step.eviction is not None:
             return dataclasses.replace(step, note=replace(note, outdated=note.outdated if old else ()))
         claim = self._disruptions.claim(one, pod, budget=_binding(one), now=now, rolling=True)

@@ -35,6 +35,7 @@ from wattkeeper.api.power_recommendation import MovablePod
 from wattkeeper.api.readings import ServiceKey
 from wattkeeper.cluster.actuation import FINALIZER
 from wattkeeper.cluster.interface import View
+from wattkeeper.recommender.pods import is_stuck
 
 LOG = logging.getLogger(__name__)
 _RAISED: Final = ("Surging", "Waiting")
@@ -127,7 +128,7 @@ class Migrations:
         for one in known:
             if not is_over(one):
                 active.setdefault(service_of_migration(one), one)
-        plans = [_guarded(one, partial(self._next, one, capped, active, serving, now, fresh=told)) for one in known]
+        plans = [_guarded(one, partial(self._next, one, capped, active, serving, now, told=told)) for one in known]
         plans += self._cleared(known, now)
         replicas = {
             service: one.status.replicas + 1
@@ -150,7 +151,7 @@ class Migrations:
         return plans
 
     def _taken_back(self, one: PowerMigration, capped: Mapping[ServiceKey, Capped], now: float) -> list[Action]:
-        moving = self._moving(one, capped, {})
+        moving = self._moving(one, capped, {}, now)
         if is_over(one) or one.status.phase == "RollingBack":
             return advance(moving, self._disruptions, self._options.phases, now)
         return roll_back(moving, "Restoring", "Whatever the actuator has changed is put back.", now)
@@ -163,9 +164,9 @@ class Migrations:
         serving: Mapping[str, frozenset[str]],
         now: float,
         *,
-        fresh: bool,
+        told: bool,
     ) -> list[Action]:
-        moving = replace(self._moving(one, capped, serving), fresh=fresh)
+        moving = replace(self._moving(one, capped, serving, now), told=told)
         if one.status.phase:
             return advance(moving, self._disruptions, self._options.phases, now)
         if one.metadata.deletion_timestamp:
@@ -182,13 +183,17 @@ class Migrations:
         return begin(moving, now)
 
     def _moving(
-        self, one: PowerMigration, capped: Mapping[ServiceKey, Capped], serving: Mapping[str, frozenset[str]]
+        self,
+        one: PowerMigration,
+        capped: Mapping[ServiceKey, Capped],
+        serving: Mapping[str, frozenset[str]],
+        now: float,
     ) -> Moving:
         service, pods = service_of_migration(one), self._disruptions.pods
         return Moving(
             migration=one,
             capped=capped.get(service),
-            pods=tuple(pods.of(service)),
+            pods=tuple(pod for pod in pods.of(service) if not is_stuck(pod, now)),
             old=pods.by_uid(one.spec.pod.uid),
             serving=serving.get(one.metadata.namespace),
             budget=self._view.get(PowerBudget, "", one.spec.budget),

@@ -13,6 +13,7 @@ from kserve_hooks.pods import ends, is_ready
 from kserve_hooks.scaled_objects import TriggerOptions
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.cluster.interface import View
+from wattkeeper.recommender.pods import is_stuck
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +61,7 @@ class Entrance:
         watts = self._inside(capped, budget)
         if watts is not None:
             return watts
-        pods = self._disruptions.pods.of(key_of(capped.recommendation))
+        pods = [pod for pod in self._disruptions.pods.of(key_of(capped.recommendation)) if not is_stuck(pod, now)]
         pod = next((one for one in pods if one.metadata.uid == uid), None)
         if pod is None or ends(pod):
             return Refused(reason="PodGone", message="No pod of the service has this name and UID any more.")

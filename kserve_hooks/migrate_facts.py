@@ -46,13 +46,13 @@ class Moving:
 
     Attributes:
         capped: its service, None where nothing is recommended for it.
-        pods: of the service, those that are about to end included.
+        pods: of the service, those that are about to end included, but for those that do not come to their end.
         old: the very pod that moves, None where it is gone.
         serving: UIDs of pods that get traffic, None where nobody has asked.
         budget: whose nodes the pod leaves, None where it is gone.
         marked: when the old pod was sent the cost with which it goes first, in this term and not taken back; Unix
             seconds, 0 for never.
-        fresh: somebody has decided lately: on old decisions nobody is evicted.
+        told: a leader has decided lately: on old decisions nobody is evicted.
     """
 
     migration: PowerMigration
@@ -62,7 +62,7 @@ class Moving:
     serving: frozenset[str] | None
     budget: PowerBudget | None
     marked: float = 0.0
-    fresh: bool = True
+    told: bool = True
 
     @property
     def since(self) -> float:

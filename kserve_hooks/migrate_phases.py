@@ -237,7 +237,7 @@ def _shrinking(one: Moving, disruptions: Disruptions, options: PhaseOptions, now
         return _to(one, "Verifying", f"Waits until the watts of PowerBudget {one.migration.spec.budget} fall.", now)
     if len(one.staying) <= one.enough:
         return roll_back(one, "AnotherPodWent", "With the surge another pod was removed, not the old one.", now)
-    if now - one.since < options.shrink_seconds or one.ready <= one.enough or one.capped is None or not one.fresh:
+    if now - one.since < options.shrink_seconds or one.ready <= one.enough or one.capped is None or not one.told:
         return []
     claim = disruptions.claim(one.capped, old, budget=one.migration.spec.budget, now=now)
     if not isinstance(claim, Claim):

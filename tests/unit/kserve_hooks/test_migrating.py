@@ -10,7 +10,9 @@ from msgspec.structs import replace
 from kserve_hooks.rates import Rates
 from kserve_hooks.service import Rehearsal
 from tests.unit.kserve_hooks.migrate_scene import Scene
+from tests.unit.kserve_hooks.pods_scene import pod
 from tests.unit.kserve_hooks.world import OPTIONS, World
+from wattkeeper.api.instants import format_instant
 from wattkeeper.api.power_budget import PowerBudget
 from wattkeeper.api.power_migration import PowerMigration, PowerMigrationStatus, Reservation
 from wattkeeper.api.readings import ServiceKey
@@ -35,6 +37,16 @@ async def test_a_pod_moves_to_the_rack_with_headroom_and_there_are_never_fewer_r
     assert (len(scene.on("a1")), len(scene.on("b1")), scene.least) == (2, 1, 3)
     await scene.turns(3)
     assert (scene.reason(), scene.replicas(), scene.leaks()) == ("Moved", 3, [])
+
+
+async def test_a_pod_that_does_not_end_keeps_no_other_from_moving(scene: Scene) -> None:
+    await scene.open()
+    lost = pod("lost", template="t0", deleting=True)
+    long_ago = format_instant(scene.world.clock.now() - 1000.0)
+    meta, spec = replace(lost.metadata, deletion_timestamp=long_ago), replace(lost.spec, node_name="a1")
+    scene.world.cluster.create(replace(lost, metadata=meta, spec=spec))
+    await scene.until("Succeeded")
+    assert (len(scene.on("b1")), scene.least) == (1, 3)
 
 
 async def test_what_a_migration_does_is_told_phase_by_phase(scene: Scene) -> None:

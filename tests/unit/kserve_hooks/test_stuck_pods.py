@@ -136,6 +136,15 @@ async def test_an_old_pod_that_does_not_end_for_a_rollout_is_told_of_and_no_othe
     assert rollout.said("ReplaceRefused") == [message]
 
 
+async def test_a_rollout_goes_on_past_a_pod_that_does_not_end() -> None:
+    rollout = await replacing()
+    await rollout.passes(GRACE + MARGIN + 20)
+    rollout.opened("new")
+    rollout.waits("new2", "t2", 50)
+    await rollout.passes(100)
+    assert rollout.ending() == ["p0", "p1"]
+
+
 async def test_what_has_to_go_waits_for_no_pod_that_ends_for_a_rollout() -> None:
     rollout = await replacing()
     await rollout.passes(10)
