@@ -17,6 +17,7 @@ _FIRST_SECONDS: Final = 70
 
 Kind = Literal[
     "budget",
+    "rack full",
     "kepler lost",
     "exporter down",
     "counters frozen",
@@ -49,6 +50,7 @@ Kind = Literal[
 ]
 _WEIGHTS: Final[dict[Kind, float]] = {
     "budget": 5.0,
+    "rack full": 2.0,
     "kepler lost": 2.0,
     "exporter down": 1.5,
     "counters frozen": 1.0,
@@ -81,6 +83,9 @@ _WEIGHTS: Final[dict[Kind, float]] = {
 }
 # What is worst together: the others come while the first goes on.
 _THEMES: Final[tuple[tuple[Kind, ...], ...]] = (
+    ("rack full", "actuator killed"),
+    ("rack full", "scaler killed"),
+    ("rack full", "api"),
     ("keda cut", "budget"),
     ("keda cut", "actuator killed"),
     ("all scalers killed", "budget"),
@@ -166,7 +171,7 @@ def draw(seed: int) -> tuple[Fault, ...]:
 def _late_protection(random: np.random.Generator) -> list[Fault]:
     """Returns a PodDisruptionBudget that forbids now and then, seen late, while pods that it is about have to go."""
     at = int(random.integers(_FIRST_SECONDS, CALM_FROM_SECONDS - 200))
-    rack, share = str(random.choice(["rack-b", "rack-c"])), float(random.uniform(0.56, 0.7))
+    rack, share = str(random.choice(["rack-b", "rack-c"])), float(random.uniform(0.46, 0.58))
     return [
         Fault(at=at, until=at + 180, kind="pdb flaps", target="answers"),
         Fault(at=at + 1, until=at + 180, kind="view late", amount=float(random.choice([4.0, 8.0]))),
@@ -183,7 +188,9 @@ def _fault(kind: Kind, random: np.random.Generator, first: int, last: int) -> Fa
     match kind:
         case "budget":
             target = str(random.choice([*RACKS, ROW]))
-            amount = float(round(float(random.uniform(0.52, 1.06)) * (ROW_WATTS if target == ROW else RACK_WATTS), -2))
+            amount = float(round(float(random.uniform(0.43, 0.88)) * (ROW_WATTS if target == ROW else RACK_WATTS), -2))
+        case "rack full":
+            target, amount = rack, float(round(random.uniform(1.0, 1.07), 3))
         case "kepler lost" | "counters frozen" | "counters spike":
             target = rack
         case "exporter down":

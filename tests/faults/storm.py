@@ -94,6 +94,8 @@ class Storm:
         match fault.kind:
             case "budget":
                 self._limit(target, fault.amount)
+            case "rack full":
+                self._fill(target, fault.amount)
             case "kepler lost":
                 faults.kepler_lost |= self._nodes(target)
             case "exporter down":
@@ -226,6 +228,12 @@ class Storm:
                 self.witness.disturb(f"cut {name}")
             spec = msgspec.structs.replace(budget.spec, limit_watts=watts)
             self._around.cluster.replace(msgspec.structs.replace(budget, spec=spec))
+
+    def _fill(self, name: str, share: float) -> None:
+        """Leaves a budget hardly more than is guarded in it, so that its pods should move to where there is more."""
+        budget = self._around.cluster.view.get(PowerBudget, "", name)
+        if budget is not None and budget.status.guarded_watts > 0.0:
+            self._limit(name, float(round(share * budget.status.guarded_watts, -1)))
 
     def _scale(self, service: str, replicas: int) -> None:
         self.witness.user = True
