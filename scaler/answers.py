@@ -71,8 +71,14 @@ class Answers:
         self._cluster_tolerance = cluster_tolerance
 
     def has_plan(self) -> bool:
-        """Says whether there is anything to answer from: recommendations, or no policy that would call for any."""
-        return bool(self._view.all(PowerRecommendation)) or not self._view.all(PowerCappingPolicy)
+        """Says whether there is anything to answer from: recommendations, or no policy that would call for any.
+
+        A policy calls for none once a leader has said of it that it selects no service.
+        """
+        policies = self._view.all(PowerCappingPolicy).values()
+        return bool(self._view.all(PowerRecommendation)) or all(
+            one.status.conditions and not one.status.services for one in policies
+        )
 
     def decision_age_seconds(self, now: float) -> float:
         """Returns how old the decisions are that answers come from."""

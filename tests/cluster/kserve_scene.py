@@ -129,7 +129,10 @@ class Scene:
     async def wait_scaled_object(self, name: str, *, there: bool = True) -> None:
         async def as_wanted() -> bool:
             found = await self.bench.api.find(KEDA, "ScaledObject", name, namespace=self.bench.namespace)
-            return (found is not None) == there
+            if found is None:
+                return not there
+            # From then on KEDA knows how many replicas it has to put back.
+            return there and "originalReplicaCount" in found.get("status", {})
 
         what = f"ScaledObject {name} is {'there' if there else 'gone'}"
         await self.bench.wait_for(as_wanted, what=what, timeout_seconds=SETTLE_SECONDS)

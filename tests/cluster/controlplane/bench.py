@@ -61,6 +61,8 @@ class Bench:
         await self.exporter.recover()
         for item in reversed(self._cluster_objects):
             await self.api.delete(item["apiVersion"], item["kind"], item["metadata"]["name"])
+        # By themselves: one was left behind by its namespace's deletion at times, and the next module's leader saw it.
+        await self.api.delete_all("wattkeeper.dev/v1alpha1", "PowerCappingPolicy", namespace=self.namespace)
         await self.api.delete("v1", "Namespace", self.namespace)
         await self.api.delete_all("v1", "Pod", namespace=self.namespace, grace_seconds=0)
         await self.api.delete_all("v1", "Node", selector=f"{POOL}={self.namespace}")

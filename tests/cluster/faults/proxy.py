@@ -133,8 +133,14 @@ class FaultProxy:
         for _, handlers, listener in self._doors.values():
             listener.close()
             await handlers.shutdown(0.1)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for one in others:
+            one.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
+        # What was broken off closes its socket in later turns of the loop, which ends after this.
+        await asyncio.sleep(0.1)
 
     async def _open(self, name: str) -> None:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:

@@ -20,6 +20,8 @@ from tests.cluster.controlplane.certificates import Authority
 from tests.contract.scaler.serving import StillClock, client, eventually, make_server, reference, serving
 from tests.unit.scaler.memory_cluster import MemoryView
 from tests.unit.scaler.samples import NOW, budget, deployment, policy, recommendation, scaled_object
+from wattkeeper.api.meta import Condition
+from wattkeeper.api.power_capping_policy import PowerCappingPolicy, PowerCappingPolicyStatus
 from wattkeeper.api.power_recommendation import PowerRecommendation
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -157,6 +159,20 @@ async def test_health_serves_only_once_caches_and_a_plan_are_there(view: MemoryV
 
         await eventually(is_serving)
         assert await health(server) == SERVING
+
+
+async def test_a_policy_that_is_known_to_select_nothing_keeps_health_from_nothing(view: MemoryView) -> None:
+    view.remove(PowerRecommendation, "chat", "deployment-llm")
+    idle = policy()
+    said = Condition(type="Ready", status="False", reason="NoServices", last_transition_time="2026-01-01T00:00:00Z")
+    status = PowerCappingPolicyStatus(services=0, conditions=(said,))
+    view.put(PowerCappingPolicy(metadata=idle.metadata, spec=idle.spec, status=status))
+    async with serving(view) as server:
+
+        async def is_serving() -> bool:
+            return await health(server, SERVICE) == SERVING
+
+        await eventually(is_serving)
 
 
 async def test_neither_stale_readings_nor_a_broken_watch_change_health(view: MemoryView) -> None:
