@@ -332,9 +332,8 @@ def _killing(note: Kill) -> Killing:
 
 
 def _without_rollout(step: _Step) -> _Step:
-    last = step.note.evicted
-    kept = None if last is None or last.reason == ROLLOUT else last
-    return dataclasses.replace(step, note=replace(step.note, evicted=kept, outdated=()))
+    """Returns a step, which evicts for no violation, without what a rollout had begun."""
+    return dataclasses.replace(step, note=replace(step.note, evicted=None, outdated=()))
 
 
 def _waited(one: Capped, note: Kill, violation: Violation, uid: str, now: float) -> bool:
